@@ -1,0 +1,52 @@
+# The only commands a newcomer needs. Each installs what it lacks on Debian (as root), or names it.
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test bench bench-proxies bench-engines lint setup clean
+
+NEED := scripts/need.sh
+BENCH := target/release/weir-bench
+
+# Make `make bench` shorter or longer: make bench ROUNDS=3 SECONDS_EACH=4
+ROUNDS ?= 5
+SECONDS_EACH ?= 6
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/\1\t/' | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-15s %s\n' "$$name" "$$what"; done
+
+build: ## release binaries: target/release/weir and target/release/weir-bench
+	@$(NEED) cmake:cmake
+	cargo build --release --workspace --bins
+
+demo: build ## one and two replicas through the proxy, judged; report under results/
+	$(BENCH) demo
+
+test: ## every test: unit, property, end to end (nginx runs beside weir in some)
+	@$(NEED) cmake:cmake nginx:nginx
+	cargo build --workspace --bins
+	cargo test --workspace
+
+bench: bench-proxies bench-engines ## weir beside nginx and HAProxy, then the load engines beside wrk
+
+bench-proxies: build ## only the proxies: weir, nginx, HAProxy
+	@$(NEED) nginx:nginx haproxy:haproxy wrk:wrk
+	$(BENCH) versus --rounds $(ROUNDS) --seconds $(SECONDS_EACH) --json results/versus.json
+
+bench-engines: build ## only the load generators: wire, session, wrk (hey and h2load when present)
+	@$(NEED) wrk:wrk
+	$(BENCH) engines --rounds $(ROUNDS) --seconds $(SECONDS_EACH) --json results/engines.json
+
+lint: ## rustfmt, clippy, rustdoc, all without warnings; scripts parse
+	@$(NEED) cmake:cmake
+	@scripts/components.sh
+	@for script in scripts/*.sh; do sh -n "$$script" || exit 1; done; bash -n .ci/run
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+setup: ## install everything that any of these commands needs
+	@$(NEED) cmake:cmake nginx:nginx haproxy:haproxy wrk:wrk
+	@scripts/components.sh
+	cargo fetch --locked
+
+clean: ## remove what was built; results/ stays
+	cargo clean
