@@ -1,8 +1,12 @@
 //! The result of a run, as data: what `summary.json` holds and every report is made from.
 
+mod distribution;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use distribution::{Bin, Distribution, Distributions, QuantilePoint};
 
 /// Key figures of one run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -51,6 +55,9 @@ pub struct Summary {
     pub processes: Vec<ProcessSummary>,
     /// Whether these numbers may be believed.
     pub validity: Validity,
+    /// Shapes of the latency distributions, for plots (`Distributions::of` makes it).
+    #[serde(default)]
+    pub distributions: Distributions,
     /// Free figures by name (e.g. `littles_law_n`, `bytes_in_per_s`).
     pub extra: BTreeMap<String, f64>,
 }
