@@ -1,1 +1,18 @@
+//! `weir-bench`: a load generator that judges its target, and itself.
+//!
+//! Data flows one way: a [`scenario`] (TOML) becomes a [`schedule`] (when), which a [`client`]
+//! engine turns into requests, which are [`record`]ed in histograms; [`run`] ties them together
+//! and yields a [`summary`].
+
 #![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod client;
+pub mod exit;
+pub mod record;
+pub mod replica;
+pub mod run;
+pub mod scenario;
+pub mod schedule;
+pub mod summary;
+pub mod units;

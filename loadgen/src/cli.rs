@@ -1,0 +1,37 @@
+//! Subcommands of `weir-bench`. Each one's arguments and code live in its own module.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A load generator that judges its target, and itself.
+#[derive(Debug, Parser)]
+#[command(name = "weir-bench", version, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Drive a target that is already running, and print what was measured.
+    Run(crate::run::command::Args),
+    /// Serve the documented endpoints with a declared capacity: a stand-in for an API replica.
+    Replica(crate::replica::command::Args),
+}
+
+impl Cli {
+    /// Runs the chosen subcommand.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the subcommand reports; see [`crate::exit`] for the exit codes.
+    pub fn execute(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Run(args) => crate::run::command::execute(args),
+            Command::Replica(args) => crate::replica::command::execute(args),
+        }
+    }
+}

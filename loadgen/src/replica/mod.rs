@@ -1,0 +1,3 @@
+//! The stand-in API.
+
+pub mod command;

@@ -1,0 +1,70 @@
+//! One run: a scenario against a target, from the first connection to a [`Summary`].
+//!
+//! [`drive`] blocks the calling thread; worker threads with runtimes of their own send the load,
+//! and one collecting thread merges what they recorded, once a second.
+
+pub mod command;
+mod error;
+mod progress;
+mod stop;
+mod target;
+
+use std::{sync::Arc, time::Duration};
+
+pub use self::{
+    error::RunError,
+    progress::{NoProgress, Phase, Progress, Tick},
+    stop::StopToken,
+    target::{BaseUrl, Target, TargetError},
+};
+use crate::{record::Recording, scenario::Scenario, summary::Summary};
+
+/// How to run, apart from what the scenario says.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// Generator threads, each with its share of the load; at least 1.
+    pub threads: usize,
+    /// Wire engine: number of source addresses in 127.0.0.0/8 to spread connections over; 1 leaves
+    /// the choice to the system.
+    pub source_addresses: u32,
+    /// Longest wait, after the measured part, for answers that are still on their way.
+    pub drain: Duration,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self {
+            threads: 1,
+            source_addresses: 1,
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What a run yields.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Key figures.
+    pub summary: Summary,
+    /// Raw histograms and the time series.
+    pub recording: Recording,
+}
+
+/// Drives `target` as `scenario` says, and blocks until the run is over or `stop` ends it early.
+///
+/// Call it through `tokio::task::spawn_blocking` from async code. `progress` is called once a
+/// second from another thread.
+///
+/// # Errors
+///
+/// When the run could not be made at all; failed requests are part of the outcome instead.
+pub fn drive(
+    scenario: &Scenario,
+    target: &Target,
+    options: &RunOptions,
+    progress: Arc<dyn Progress>,
+    stop: &StopToken,
+) -> Result<Outcome, RunError> {
+    let _ = (scenario, target, options, progress, stop);
+    Err(RunError::Options("in the making".into()))
+}

@@ -1,0 +1,301 @@
+//! What to send, how much of it, and what counts as good: the model of a scenario file.
+//!
+//! [`Scenario::load`] resolves a name or a path, parses the TOML and validates it as a whole;
+//! a `Scenario` that exists can be run. The file format is described in
+//! `docs/reference/scenarios.md`.
+
+mod error;
+mod file;
+mod locate;
+mod overrides;
+mod template;
+mod text;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests;
+
+use std::{path::PathBuf, time::Duration};
+
+use serde::Serialize;
+
+pub use self::{
+    error::ScenarioError,
+    file::FOLDER,
+    overrides::Overrides,
+    template::{Facts, Template, TemplateError},
+};
+use crate::{
+    summary::Model,
+    units::{Rate, as_text},
+};
+
+/// A validated scenario.
+#[derive(Debug, Clone, Serialize)]
+pub struct Scenario {
+    /// Short name, as used on the command line and in folder names.
+    pub name: String,
+    /// One sentence for people.
+    pub description: String,
+    /// How much load, and whether it waits for answers.
+    pub load: Load,
+    /// Length of the measured part.
+    #[serde(serialize_with = "as_text::duration")]
+    pub duration: Duration,
+    /// Load before the measured part; excluded from every figure.
+    #[serde(serialize_with = "as_text::duration")]
+    pub warmup: Duration,
+    /// Which client sends the requests.
+    pub engine: Engine,
+    /// Open model: most requests in flight (users of the session engine, connections of the wire
+    /// engine). Closed model: always the number of users.
+    pub connections: u32,
+    /// Whether the session engine keeps cookies, per user.
+    pub cookies: bool,
+    /// When to give up.
+    pub timeouts: Timeouts,
+    /// What each user does once before its first request.
+    pub login: Option<Login>,
+    /// What is sent, chosen by weight; never empty.
+    pub requests: Vec<RequestSpec>,
+    /// What counts as good.
+    pub thresholds: Thresholds,
+    /// Seed of everything random: think times, arrivals, request choice, bodies.
+    pub seed: u64,
+    /// The file it came from, if any.
+    pub source: Option<PathBuf>,
+}
+
+/// Load model with its parameters.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "model", rename_all = "lowercase")]
+pub enum Load {
+    /// N users, each waiting for its answer and then thinking.
+    Closed(Closed),
+    /// Arrivals on a schedule that does not wait for answers.
+    Open(Open),
+}
+
+/// A closed model.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Closed {
+    /// Users at full load; at least 1.
+    pub users: u32,
+    /// Users started per second; `None` starts all at once.
+    pub spawn_rate: Option<Rate>,
+    /// Pause of a user between an answer and its next request.
+    pub think_time: ThinkTime,
+}
+
+/// Pause of a user between an answer and its next request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ThinkTime {
+    /// No pause: each user sends as fast as it is answered.
+    None,
+    /// Always the same pause.
+    Constant(#[serde(serialize_with = "as_text::duration")] Duration),
+    /// Uniformly distributed between two bounds.
+    Uniform {
+        /// Shortest pause.
+        #[serde(serialize_with = "as_text::duration")]
+        min: Duration,
+        /// Longest pause.
+        #[serde(serialize_with = "as_text::duration")]
+        max: Duration,
+    },
+}
+
+impl ThinkTime {
+    /// Expected pause.
+    pub fn mean(&self) -> Duration {
+        match *self {
+            Self::None => Duration::ZERO,
+            Self::Constant(pause) => pause,
+            Self::Uniform { min, max } => (min + max) / 2,
+        }
+    }
+}
+
+/// An open model.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Open {
+    /// Stages of the measured part, in order; never empty, together as long as `duration`.
+    /// Warm-up runs at the rate with which the first stage begins.
+    pub stages: Vec<Stage>,
+    /// How arrivals are spread in time.
+    pub arrivals: Arrivals,
+}
+
+/// A piece of an open model's rate over time; the rate changes linearly from `from` to `to`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Stage {
+    /// How long it lasts.
+    #[serde(serialize_with = "as_text::duration")]
+    pub duration: Duration,
+    /// Arrivals per second at its start.
+    pub from: Rate,
+    /// Arrivals per second at its end.
+    pub to: Rate,
+}
+
+/// How arrivals are spread in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Arrivals {
+    /// Evenly spaced.
+    Uniform,
+    /// A Poisson process: independent arrivals, exponential gaps.
+    Poisson,
+    /// Groups of this many at the same instant, evenly spaced; the rate stays the same.
+    Volley(u32),
+}
+
+/// Which client sends the requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// `reqwest`: cookies, a pool of connections per user.
+    Session,
+    /// One raw HTTP/1.1 connection per user or slot, counted exactly, least cost per request.
+    Wire,
+}
+
+impl Engine {
+    /// Name in scenario files and summaries.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::Wire => "wire",
+        }
+    }
+}
+
+/// When to give up on a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Timeouts {
+    /// TCP connect.
+    #[serde(serialize_with = "as_text::duration")]
+    pub connect: Duration,
+    /// From sending (connecting included, if needed) to the last byte.
+    #[serde(serialize_with = "as_text::duration")]
+    pub total: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            total: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A request that each user sends once, whose answer holds a token for the others.
+#[derive(Debug, Clone, Serialize)]
+pub struct Login {
+    /// HTTP method.
+    #[serde(serialize_with = "as_text::display")]
+    pub method: http::Method,
+    /// Path, with query if any.
+    pub path: Template,
+    /// Body, sent as `application/json` unless the headers say otherwise.
+    pub body: Option<Template>,
+    /// Extra headers.
+    pub headers: Vec<(String, String)>,
+    /// Where the token is in the JSON answer, as a dotted path: `access_token`, `data.token`.
+    pub token: String,
+}
+
+/// One kind of request.
+#[derive(Debug, Clone, Serialize)]
+pub struct RequestSpec {
+    /// Name in reports; unique.
+    pub name: String,
+    /// HTTP method.
+    #[serde(serialize_with = "as_text::display")]
+    pub method: http::Method,
+    /// Path, with query if any; may hold placeholders.
+    pub path: Template,
+    /// Extra headers.
+    pub headers: Vec<(String, String)>,
+    /// Body; may hold placeholders.
+    pub body: Option<Template>,
+    /// Relative weight; above 0. Weights need not add up to 100.
+    pub weight: f64,
+    /// What a good answer looks like.
+    pub expect: Expect,
+}
+
+/// What a good answer looks like.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Expect {
+    /// Exact status; `None` accepts 200 to 299.
+    pub status: Option<u16>,
+    /// Text that the body must contain.
+    pub body_contains: Option<String>,
+}
+
+impl Expect {
+    /// Whether the status is a good one.
+    pub fn accepts(&self, status: u16) -> bool {
+        match self.status {
+            Some(expected) => status == expected,
+            None => (200..300).contains(&status),
+        }
+    }
+}
+
+/// The gate: each value given must be met, strictly.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Thresholds {
+    /// Median response time must be below.
+    #[serde(serialize_with = "as_text::maybe_duration")]
+    pub p50: Option<Duration>,
+    /// 95th percentile of the response time must be below.
+    #[serde(serialize_with = "as_text::maybe_duration")]
+    pub p95: Option<Duration>,
+    /// 99th percentile of the response time must be below.
+    #[serde(serialize_with = "as_text::maybe_duration")]
+    pub p99: Option<Duration>,
+    /// Share of failed requests must be below; 0 to 1.
+    pub error_rate: Option<f64>,
+    /// Successful requests per second must be above.
+    pub min_throughput: Option<Rate>,
+}
+
+impl Scenario {
+    /// Which load model it uses.
+    pub fn model(&self) -> Model {
+        match self.load {
+            Load::Closed(_) => Model::Closed,
+            Load::Open(_) => Model::Open,
+        }
+    }
+
+    /// Most requests it can have in flight at once: users, or slots of an open model.
+    pub fn lanes(&self) -> u32 {
+        match &self.load {
+            Load::Closed(closed) => closed.users,
+            Load::Open(_) => self.connections,
+        }
+    }
+
+    /// Sum of the weights; may differ from 100.
+    pub fn weight_total(&self) -> f64 {
+        self.requests.iter().map(|request| request.weight).sum()
+    }
+
+    /// Mean arrival rate over the measured part, if the model is open.
+    pub fn intended_rate(&self) -> Option<Rate> {
+        let Load::Open(open) = &self.load else {
+            return None;
+        };
+        let arrivals: f64 = open
+            .stages
+            .iter()
+            .map(|stage| (stage.from.get() + stage.to.get()) / 2.0 * stage.duration.as_secs_f64())
+            .sum();
+        Rate::per_second(arrivals / self.duration.as_secs_f64()).ok()
+    }
+}
