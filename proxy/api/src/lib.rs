@@ -1,1 +1,18 @@
+//! What the proxy `weir` and its tools share: the settings, the configuration file and the admin API.
+//!
+//! - [`units`]: rates, sizes and durations as people write them;
+//! - [`settings`]: everything that may change while the proxy runs;
+//! - [`schema`]: one definition of every setting (unit, range, default, nginx's name), from which
+//!   checks, error messages and the reference tables come;
+//! - [`config`]: the TOML file, with errors that name line and column;
+//! - [`admin`] and [`client`]: the admin API's bodies, and a client that speaks them.
+//!
+//! Nothing here knows the engine, so that the load generator can use it without building a proxy.
 #![forbid(unsafe_code)]
+
+pub mod admin;
+pub mod client;
+pub mod config;
+pub mod schema;
+pub mod settings;
+pub mod units;

@@ -1,0 +1,252 @@
+//! The configuration file: what is fixed while the proxy runs, and the [`Settings`] to start with.
+//!
+//! [`load`] reads a file, [`parse`] a text. Whatever is wrong comes back at once, each error with
+//! file, line, column, field and what is allowed.
+
+mod document;
+mod error;
+mod parse;
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use serde::Deserialize;
+
+pub use error::{ConfigError, ConfigErrors, Position};
+pub use parse::{load, parse};
+
+use crate::{
+    settings::{ClientLimits, Compression, Connections, RateLimit, Settings, Timeouts, Upstream},
+    units::ByteSize,
+};
+
+/// A whole configuration file that has passed every check.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(from = "File")]
+pub struct Config {
+    /// The process (`[server]`).
+    pub server: ServerProcess,
+    /// The admin API (`[admin]`).
+    pub admin: Admin,
+    /// Where clients connect (`[[listener]]`); never empty.
+    pub listeners: Vec<Listener>,
+    /// The access log (`[access_log]`).
+    pub access_log: AccessLog,
+    /// Which requests go to which upstream (`[[route]]`), as in the file; never empty.
+    pub routes: Vec<Route>,
+    settings: Settings,
+}
+
+impl Config {
+    /// The live settings that the file asks for.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Names of the parts, other than live settings, in which another file differs: `listener`,
+    /// `route` and so on. Empty when a reload can apply all of it.
+    #[must_use]
+    pub fn fixed_differences(&self, other: &Self) -> Vec<&'static str> {
+        [
+            ("server", self.server == other.server),
+            ("admin", self.admin == other.admin),
+            ("listener", self.listeners == other.listeners),
+            ("access_log", self.access_log == other.access_log),
+            ("route", self.routes == other.routes),
+        ]
+        .into_iter()
+        .filter_map(|(name, same)| (!same).then_some(name))
+        .collect()
+    }
+}
+
+/// The process (`[server]`).
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerProcess {
+    /// Worker threads; 0: one for each core (nginx: `worker_processes`).
+    pub threads: usize,
+    /// Where an old process hands its listening sockets to a new one.
+    pub upgrade_socket: PathBuf,
+    /// Where the process writes its id (nginx: `pid`).
+    pub pid_file: Option<PathBuf>,
+}
+
+impl Default for ServerProcess {
+    fn default() -> Self {
+        Self {
+            threads: 0,
+            upgrade_socket: PathBuf::from("/run/weir/upgrade.sock"),
+            pid_file: None,
+        }
+    }
+}
+
+/// The admin API (`[admin]`).
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// Where it listens; a loopback address.
+    pub listen: SocketAddr,
+}
+
+impl Admin {
+    pub(crate) fn default_listen() -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, 9900))
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            listen: Self::default_listen(),
+        }
+    }
+}
+
+/// Where clients connect (`[[listener]]`).
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// Address and port (nginx: `listen`); port 0 asks for any free one.
+    pub address: SocketAddr,
+}
+
+/// The access log (`[access_log]`).
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AccessLog {
+    /// Whether requests are logged.
+    pub enabled: bool,
+    /// The file (nginx: `access_log`); `-` is standard output, see [`AccessLog::file`].
+    pub path: PathBuf,
+    /// How a line is written (nginx: `log_format`).
+    pub format: LogFormat,
+    /// Lines are collected up to this size before they are written; 0 writes each at once.
+    pub buffer: ByteSize,
+}
+
+impl AccessLog {
+    /// The file to write to; none means standard output.
+    #[must_use]
+    pub fn file(&self) -> Option<&std::path::Path> {
+        (self.path.as_os_str() != "-").then_some(self.path.as_path())
+    }
+}
+
+impl Default for AccessLog {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            path: PathBuf::from("-"),
+            format: LogFormat::default(),
+            buffer: ByteSize::kib(64),
+        }
+    }
+}
+
+/// How a line of the access log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    #[default]
+    Json,
+    /// Columns for people, as in nginx's `combined`.
+    Text,
+}
+
+/// Which requests go to which upstream (`[[route]]`).
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// Only requests for this host; none: for any (nginx: `server_name`).
+    #[serde(default)]
+    pub host: Option<String>,
+    /// Only requests whose path begins so (nginx: `location`).
+    #[serde(default = "any_path")]
+    pub path: String,
+    /// Name of an upstream that exists.
+    pub upstream: String,
+    /// Names of rate limits that exist; a request must pass all of them (nginx: `limit_req`).
+    #[serde(default)]
+    pub rate_limit: Vec<String>,
+    /// Changes to the request before it goes to the server (nginx: `proxy_set_header`).
+    #[serde(default)]
+    pub request_headers: HeaderChanges,
+    /// Changes to the response before it goes to the client (nginx: `add_header`, `proxy_hide_header`).
+    #[serde(default)]
+    pub response_headers: HeaderChanges,
+}
+
+fn any_path() -> String {
+    "/".to_owned()
+}
+
+/// Changes to the headers of a message; names and values are valid ones.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HeaderChanges {
+    /// Headers to set, by name; an existing one is replaced.
+    pub set: BTreeMap<String, String>,
+    /// Headers to remove.
+    pub remove: Vec<String>,
+}
+
+impl HeaderChanges {
+    /// Whether nothing changes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.remove.is_empty()
+    }
+}
+
+/// The file as it is laid out.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    server: ServerProcess,
+    #[serde(default)]
+    admin: Admin,
+    listener: Vec<Listener>,
+    #[serde(default)]
+    access_log: AccessLog,
+    route: Vec<Route>,
+    #[serde(default)]
+    connections: Connections,
+    #[serde(default)]
+    timeouts: Timeouts,
+    #[serde(default)]
+    client: ClientLimits,
+    #[serde(default)]
+    compression: Compression,
+    #[serde(default)]
+    rate_limit: BTreeMap<String, RateLimit>,
+    #[serde(default)]
+    upstream: BTreeMap<String, Upstream>,
+}
+
+impl From<File> for Config {
+    fn from(file: File) -> Self {
+        Self {
+            server: file.server,
+            admin: file.admin,
+            listeners: file.listener,
+            access_log: file.access_log,
+            routes: file.route,
+            settings: Settings {
+                connections: file.connections,
+                timeouts: file.timeouts,
+                client: file.client,
+                compression: file.compression,
+                rate_limit: file.rate_limit,
+                upstream: file.upstream,
+            },
+        }
+    }
+}

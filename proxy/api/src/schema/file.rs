@@ -1,0 +1,204 @@
+//! The configuration file: the live settings, and what is fixed while the proxy runs.
+
+use super::{Applies, Field, Kind, Shape, Table, live, rules, text};
+
+const LIVE: [Field; 6] = {
+    let fields = live::LIVE_FIELDS;
+    [
+        fields[0], fields[1], fields[2], fields[3], fields[4], fields[5],
+    ]
+};
+
+/// The whole file.
+pub static FILE: Table = Table {
+    fields: &[
+        Field::new("server", Shape::Table(&SERVER), "The process.").applies(Applies::Restart),
+        Field::new("admin", Shape::Table(&ADMIN), "The admin API.").applies(Applies::Restart),
+        Field::new(
+            "listener",
+            Shape::Tables(&LISTENER),
+            "Where clients connect; at least one.",
+        )
+        .required()
+        .nginx("listen")
+        .applies(Applies::Restart),
+        Field::new(
+            "access_log",
+            Shape::Table(&ACCESS_LOG),
+            "One line for each request.",
+        )
+        .nginx("access_log")
+        .applies(Applies::Restart),
+        LIVE[0],
+        LIVE[1],
+        LIVE[2],
+        LIVE[3],
+        LIVE[4],
+        LIVE[5],
+        Field::new(
+            "route",
+            Shape::Tables(&ROUTE),
+            "Which requests go to which upstream; at least one. The longest matching prefix wins.",
+        )
+        .required()
+        .nginx("location")
+        .applies(Applies::Restart),
+    ],
+    rule: Some(rules::file),
+};
+
+static SERVER: Table = Table {
+    fields: &[
+        Field::one(
+            "threads",
+            Kind::Int(0, 1024),
+            "Worker threads; 0 means one for each core.",
+        )
+        .or("0")
+        .nginx("worker_processes")
+        .applies(Applies::Restart),
+        Field::one(
+            "upgrade_socket",
+            Kind::Text(text::FILE_PATH),
+            "Where an old process hands its listening sockets to a new one.",
+        )
+        .or("\"/run/weir/upgrade.sock\"")
+        .applies(Applies::Restart),
+        Field::one(
+            "pid_file",
+            Kind::Text(text::FILE_PATH),
+            "Where the process writes its id.",
+        )
+        .nginx("pid")
+        .applies(Applies::Restart),
+    ],
+    rule: None,
+};
+
+static ADMIN: Table = Table {
+    fields: &[Field::one(
+        "listen",
+        Kind::Text(text::LISTEN),
+        "Where the admin API listens; a loopback address.",
+    )
+    .or("\"127.0.0.1:9900\"")
+    .applies(Applies::Restart)],
+    rule: Some(rules::admin),
+};
+
+static LISTENER: Table = Table {
+    fields: &[
+        Field::one(
+            "address",
+            Kind::Text(text::LISTEN),
+            "Where clients connect.",
+        )
+        .required()
+        .nginx("listen")
+        .applies(Applies::Restart),
+        Field::new("tls", Shape::Later, "Certificates."),
+        Field::new("h2c", Shape::Later, "HTTP/2 without TLS."),
+        Field::new("proxy_protocol", Shape::Later, "The PROXY protocol."),
+    ],
+    rule: None,
+};
+
+static ACCESS_LOG: Table = Table {
+    fields: &[
+        Field::one("enabled", Kind::Bool, "Whether requests are logged.")
+            .or("true")
+            .applies(Applies::Restart),
+        Field::one(
+            "path",
+            Kind::Text(text::FILE_PATH),
+            "The file; \"-\" means standard output.",
+        )
+        .or("\"-\"")
+        .nginx("access_log")
+        .applies(Applies::Restart),
+        Field::one(
+            "format",
+            Kind::OneOf(&["json", "text"]),
+            "How a line is written.",
+        )
+        .or("\"json\"")
+        .nginx("log_format")
+        .applies(Applies::Restart),
+        Field::one(
+            "buffer",
+            Kind::Bytes("0B", "16MiB"),
+            "Lines are collected up to this size before they are written; 0 writes each at once.",
+        )
+        .or("\"64KiB\"")
+        .nginx("buffer=")
+        .applies(Applies::Restart),
+    ],
+    rule: None,
+};
+
+static ROUTE: Table = Table {
+    fields: &[
+        Field::one(
+            "host",
+            Kind::Text(text::HOST),
+            "Only requests for this host; without it, requests for any.",
+        )
+        .nginx("server_name")
+        .applies(Applies::Restart),
+        Field::one(
+            "path",
+            Kind::Text(text::PREFIX),
+            "Only requests whose path begins so.",
+        )
+        .or("\"/\"")
+        .nginx("location")
+        .applies(Applies::Restart),
+        Field::one("upstream", Kind::Text(text::NAME), "The upstream's name.")
+            .required()
+            .nginx("proxy_pass")
+            .applies(Applies::Restart),
+        Field::list(
+            "rate_limit",
+            Kind::Text(text::NAME),
+            "Names of the rate limits that a request must pass, all of them.",
+        )
+        .or("[]")
+        .nginx("limit_req")
+        .applies(Applies::Restart),
+        Field::new(
+            "request_headers",
+            Shape::Table(&HEADERS),
+            "Changes to the request before it goes to the server.",
+        )
+        .nginx("proxy_set_header")
+        .applies(Applies::Restart),
+        Field::new(
+            "response_headers",
+            Shape::Table(&HEADERS),
+            "Changes to the response before it goes to the client.",
+        )
+        .nginx("add_header, proxy_hide_header")
+        .applies(Applies::Restart),
+    ],
+    rule: None,
+};
+
+static HEADERS: Table = Table {
+    fields: &[
+        Field::new(
+            "set",
+            Shape::Texts(text::HEADER_NAME, text::HEADER_VALUE),
+            "Headers to set, by name; an existing one is replaced.",
+        )
+        .or("{}")
+        .applies(Applies::Restart),
+        Field::list(
+            "remove",
+            Kind::Text(text::HEADER_NAME),
+            "Headers to remove.",
+        )
+        .or("[]")
+        .applies(Applies::Restart),
+    ],
+    rule: None,
+};
