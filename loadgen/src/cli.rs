@@ -20,6 +20,8 @@ pub enum Command {
     Run(crate::run::command::Args),
     /// Serve the documented endpoints with a declared capacity: a stand-in for an API replica.
     Replica(crate::replica::command::Args),
+    /// Compare reverse proxies: weir, nginx and HAProxy under the same load on this machine.
+    Versus(crate::versus::command::Args),
 }
 
 impl Cli {
@@ -32,6 +34,7 @@ impl Cli {
         match self.command {
             Command::Run(args) => crate::run::command::execute(args),
             Command::Replica(args) => crate::replica::command::execute(args),
+            Command::Versus(args) => crate::versus::command::execute(args),
         }
     }
 }

@@ -16,3 +16,4 @@ pub mod scenario;
 pub mod schedule;
 pub mod summary;
 pub mod units;
+pub mod versus;

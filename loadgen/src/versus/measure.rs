@@ -1,0 +1,96 @@
+//! One turn of one contender: load it, and see what it cost.
+
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use serde::Serialize;
+
+use super::{contender::Running, upstreams::Upstreams, wrk::Wrk};
+
+/// What one turn gave.
+#[derive(Debug, Clone, Serialize)]
+pub struct Turn {
+    /// Contender.
+    pub name: String,
+    /// Client connections.
+    pub connections: usize,
+    /// Round, from 0.
+    pub round: usize,
+    /// Answers.
+    pub requests: u64,
+    /// Answers per second.
+    pub rate: f64,
+    /// Median latency in milliseconds.
+    pub p50_ms: f64,
+    /// 99th percentile of the latency in milliseconds.
+    pub p99_ms: f64,
+    /// CPU of the proxy in microseconds for each request, user space.
+    pub user_us: f64,
+    /// The same, in the kernel.
+    pub system_us: f64,
+    /// CPU of both upstream servers in microseconds for each request.
+    pub upstream_us: f64,
+    /// How busy the proxy was, in cores: at 1 it was the bottleneck.
+    pub busy_cores: f64,
+    /// Resident memory of the proxy in MB (1,000,000 bytes) after the turn.
+    pub rss_mb: f64,
+}
+
+impl Turn {
+    /// CPU of the proxy in microseconds for each request.
+    pub fn cpu_us(&self) -> f64 {
+        self.user_us + self.system_us
+    }
+}
+
+/// Drives one contender for `duration`.
+///
+/// # Errors
+///
+/// When the proxy has ended, wrk fails, or any request failed: a proxy that fails requests is not
+/// doing the same job, and its figures would mean nothing.
+pub async fn turn(
+    proxy: &mut Running,
+    upstreams: &Upstreams,
+    wrk: &Wrk,
+    name: &str,
+    connections: usize,
+    round: usize,
+    duration: Duration,
+) -> anyhow::Result<Turn> {
+    proxy.process.still_running()?;
+    let (before, upstream_before, start) =
+        (proxy.process.usage()?, upstreams.cpu()?, Instant::now());
+    let outcome = wrk.run(proxy.address, connections, duration).await?;
+    let wall = start.elapsed();
+    let used = proxy.process.usage()?.since(&before);
+    let upstream = upstreams.cpu()?.saturating_sub(upstream_before);
+    proxy.truncate_log();
+    if outcome.errors() > 0 || outcome.requests == 0 {
+        bail!(
+            "{name} failed requests at {connections} connections: {} answers; errors: connect {}, read {}, write {}, \
+             status {}, timeout {}",
+            outcome.requests,
+            outcome.connect_errors,
+            outcome.read_errors,
+            outcome.write_errors,
+            outcome.status_errors,
+            outcome.timeouts
+        );
+    }
+    let per_request = |time: Duration| time.as_secs_f64() * 1e6 / outcome.requests as f64;
+    Ok(Turn {
+        name: name.to_owned(),
+        connections,
+        round,
+        requests: outcome.requests,
+        rate: outcome.rate(),
+        p50_ms: outcome.p50_us / 1e3,
+        p99_ms: outcome.p99_us / 1e3,
+        user_us: per_request(used.user),
+        system_us: per_request(used.system),
+        upstream_us: per_request(upstream),
+        busy_cores: used.cpu().as_secs_f64() / wall.as_secs_f64(),
+        rss_mb: used.rss as f64 / 1e6,
+    })
+}
