@@ -1,0 +1,667 @@
+//! Properties of the limiter, against a model of its own and against `governor`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::{collections::BTreeMap, net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
+
+use governor::{Quota, RateLimiter, clock::FakeRelativeClock};
+use proptest::{collection::vec, prelude::*};
+use weir_api::{
+    settings::{LimitKey, RateLimit},
+    units::Rate,
+};
+
+use super::*;
+
+const KEY: &[u8] = b"a";
+
+fn per_second(n: u32) -> Rate {
+    Rate::per_second(n).unwrap()
+}
+
+fn admitted(decision: Decision) -> bool {
+    decision != Decision::Reject
+}
+
+/// How many of `count` requests at one instant get in.
+fn volley(zone: &Zone, policy: &Policy, count: usize, now_ms: u64) -> usize {
+    (0..count)
+        .filter(|_| admitted(zone.check(KEY, policy, now_ms)))
+        .count()
+}
+
+#[test]
+fn a_volley_passes_one_plus_burst() {
+    for burst in [0, 1, 20, 200] {
+        let policy = Policy::new(per_second(10), burst, Delay::Never);
+        let passed = volley(&Zone::new(8), &policy, 3 * burst as usize + 5, 7);
+        assert_eq!(passed, burst as usize + 1);
+    }
+}
+
+#[test]
+fn the_burst_comes_back_at_the_rate() {
+    let policy = Policy::new(per_second(10), 20, Delay::Never);
+    let zone = Zone::new(8);
+    assert_eq!(volley(&zone, &policy, 100, 0), 21);
+    assert_eq!(volley(&zone, &policy, 100, 99), 0);
+    assert_eq!(volley(&zone, &policy, 100, 100), 1);
+    assert_eq!(volley(&zone, &policy, 100, 1100), 10);
+    // An empty bucket admits the burst and the request that finds it empty.
+    assert_eq!(volley(&zone, &policy, 100, 10_000), 21);
+}
+
+#[test]
+fn without_nodelay_the_excess_waits_its_turn() {
+    let policy = Policy::new(per_second(10), 3, Delay::After(0));
+    let zone = Zone::new(8);
+    let waits = [0, 100, 200, 300].map(Duration::from_millis);
+    for wait in waits {
+        let expected = if wait.is_zero() {
+            Decision::Admit
+        } else {
+            Decision::Delay(wait)
+        };
+        assert_eq!(zone.check(KEY, &policy, 0), expected);
+    }
+    assert_eq!(zone.check(KEY, &policy, 0), Decision::Reject);
+    let stats = zone.stats();
+    assert_eq!((stats.admitted, stats.delayed, stats.rejected), (1, 3, 1));
+}
+
+#[test]
+fn with_a_delay_the_first_of_the_excess_passes_at_once() {
+    let policy = Policy::new(per_second(10), 4, Delay::After(2));
+    let zone = Zone::new(8);
+    let decisions: Vec<_> = (0..6).map(|_| zone.check(KEY, &policy, 0)).collect();
+    let wait = |ms| Decision::Delay(Duration::from_millis(ms));
+    assert_eq!(
+        decisions,
+        [
+            Decision::Admit,
+            Decision::Admit,
+            Decision::Admit,
+            wait(100),
+            wait(200),
+            Decision::Reject
+        ]
+    );
+}
+
+#[test]
+fn the_documented_profile_lets_3021_of_24000_in() {
+    // 80 requests a second from one address for 5 minutes, 10r/s and burst 20.
+    let policy = Policy::new(per_second(10), 20, Delay::Never);
+    let zone = Zone::new(8);
+    let passed = (0..24_000_u64)
+        .filter(|i| admitted(zone.check(KEY, &policy, i * 1000 / 80)))
+        .count();
+    assert!((3019..=3021).contains(&passed), "{passed}");
+}
+
+#[test]
+fn a_rejected_request_is_not_charged() {
+    let policy = Policy::new(per_second(1), 0, Delay::Never);
+    let zone = Zone::new(8);
+    assert!(admitted(zone.check(KEY, &policy, 0)));
+    for ms in 1..1000 {
+        assert!(!admitted(zone.check(KEY, &policy, ms)));
+    }
+    assert!(admitted(zone.check(KEY, &policy, 1000)));
+}
+
+#[test]
+fn a_new_rate_applies_at_once_and_keeps_the_level() {
+    let slow = Policy::new(per_second(10), 20, Delay::Never);
+    let fast = Policy::new(per_second(100), 20, Delay::Never);
+    let zone = Zone::new(8);
+    assert_eq!(volley(&zone, &slow, 50, 0), 21);
+    assert_eq!(volley(&zone, &fast, 50, 0), 0, "the level is kept");
+    assert_eq!(
+        volley(&zone, &fast, 50, 50),
+        5,
+        "and drains at the new rate"
+    );
+    let wide = Policy::new(per_second(10), 30, Delay::Never);
+    assert_eq!(
+        volley(&zone, &wide, 50, 50),
+        10,
+        "a larger burst adds the difference"
+    );
+    assert_eq!(
+        volley(&zone, &slow, 50, 150),
+        0,
+        "a smaller one takes it back"
+    );
+}
+
+#[test]
+fn a_clock_that_goes_back_gives_nothing_away() {
+    let policy = Policy::new(per_second(1000), 2, Delay::Never);
+    let zone = Zone::new(8);
+    assert_eq!(volley(&zone, &policy, 9, 100_000), 3);
+    assert_eq!(volley(&zone, &policy, 9, 99_999), 0);
+    assert_eq!(volley(&zone, &policy, 9, 100_001), 1);
+    // Set anew by more than a minute: one millisecond is taken to have passed, and time starts from there.
+    assert_eq!(volley(&zone, &policy, 9, 1_000), 1);
+    assert_eq!(volley(&zone, &policy, 9, 1_001), 1);
+}
+
+#[test]
+fn the_least_recently_used_key_goes_first() {
+    let policy = Policy::new(per_second(1), 0, Delay::Never);
+    let zone = Zone::new(3);
+    for key in [b"a", b"b", b"c"] {
+        assert!(admitted(zone.check(key, &policy, 0)));
+    }
+    assert!(
+        !admitted(zone.check(b"a", &policy, 1)),
+        "rejected, yet used"
+    );
+    assert!(
+        admitted(zone.check(b"d", &policy, 2)),
+        "takes the place of b"
+    );
+    assert!(!admitted(zone.check(b"a", &policy, 3)));
+    assert!(!admitted(zone.check(b"c", &policy, 3)));
+    assert!(
+        admitted(zone.check(b"b", &policy, 3)),
+        "b had been forgotten"
+    );
+    let stats = zone.stats();
+    assert_eq!((stats.keys, stats.evicted, stats.expired), (3, 2, 0));
+}
+
+#[test]
+fn shrinking_drops_the_oldest_and_growing_keeps_all() {
+    let policy = Policy::new(per_second(1), 0, Delay::Never);
+    let zone = Zone::new(4);
+    for key in 0..4_u8 {
+        zone.check(&[key], &policy, 0);
+    }
+    zone.set_max_keys(2);
+    assert_eq!((zone.stats().keys, zone.stats().evicted), (2, 2));
+    zone.set_max_keys(10);
+    assert!(!admitted(zone.check(&[3], &policy, 0)));
+    assert!(!admitted(zone.check(&[2], &policy, 0)));
+    assert!(admitted(zone.check(&[1], &policy, 0)));
+}
+
+#[test]
+fn long_keys_take_several_places() {
+    let policy = Policy::new(per_second(1), 0, Delay::Never);
+    let zone = Zone::new(10);
+    for key in 0..10_u8 {
+        zone.check(&[key; 640], &policy, 0);
+        assert_eq!(zone.stats().keys, 1);
+    }
+    zone.check(&[99; 100_000], &policy, 0);
+    assert_eq!(
+        zone.stats().keys,
+        1,
+        "even a key larger than the zone has room, alone"
+    );
+    zone.check(b"short", &policy, 0);
+    assert_eq!(zone.stats().keys, 1);
+}
+
+#[test]
+fn silent_keys_are_cleared_away_by_new_ones() {
+    let policy = Policy::new(per_second(1), 0, Delay::Never);
+    let zone = Zone::new(100);
+    for key in 0..4_u8 {
+        zone.check(&[key], &policy, 0);
+    }
+    zone.check(b"new", &policy, 59_999);
+    assert_eq!(zone.stats().expired, 0);
+    zone.check(b"newer", &policy, 60_000);
+    assert_eq!((zone.stats().expired, zone.stats().keys), (2, 4));
+}
+
+#[test]
+fn a_dry_run_counts_and_lets_pass() {
+    let policy = Policy::new(per_second(10), 1, Delay::After(0)).dry_run(true);
+    let zone = Zone::new(8);
+    for _ in 0..5 {
+        assert_eq!(zone.check(KEY, &policy, 0), Decision::Admit);
+    }
+    let stats = zone.stats();
+    assert_eq!(
+        (
+            stats.admitted,
+            stats.dry_run_delayed,
+            stats.dry_run_rejected
+        ),
+        (1, 1, 3)
+    );
+    assert_eq!((stats.delayed, stats.rejected), (0, 0));
+}
+
+#[test]
+fn the_busiest_keys_come_first() {
+    let policy = Policy::new(per_second(10), 20, Delay::Never);
+    let zone = Zone::new(8);
+    for (key, count) in [(b"x", 3), (b"y", 9), (b"z", 1)] {
+        for _ in 0..count {
+            zone.check(key, &policy, 0);
+        }
+    }
+    let top = zone.top(2, &policy, 100);
+    assert_eq!(
+        top[0],
+        TopKey {
+            key: b"y".to_vec(),
+            excess: 7000
+        }
+    );
+    assert_eq!(
+        top[1],
+        TopKey {
+            key: b"x".to_vec(),
+            excess: 1000
+        }
+    );
+}
+
+// === several limits on one request ===
+
+#[test]
+fn if_one_limit_rejects_none_is_charged() {
+    let wide = Policy::new(per_second(1), 9, Delay::Never);
+    let tight = Policy::new(per_second(1), 2, Delay::Never);
+    for tight_first in [true, false] {
+        let (a, b) = (Zone::new(8), Zone::new(8));
+        let tight_check = Check {
+            zone: &a,
+            policy: &tight,
+            key: KEY,
+        };
+        let wide_check = Check {
+            zone: &b,
+            policy: &wide,
+            key: KEY,
+        };
+        let checks = if tight_first {
+            [tight_check, wide_check]
+        } else {
+            [wide_check, tight_check]
+        };
+        let verdicts: Vec<_> = (0..8).map(|_| check_all(&checks, 0)).collect();
+        assert_eq!(verdicts.iter().filter(|v| admitted(v.decision)).count(), 3);
+        assert_eq!(verdicts[7].by, Some(usize::from(!tight_first)));
+        // Only the three that got in were charged: seven of ten are left.
+        assert_eq!(volley(&b, &wide, 20, 0), 7);
+    }
+}
+
+#[test]
+fn the_longest_wait_counts() {
+    let (a, b, c) = (Zone::new(8), Zone::new(8), Zone::new(8));
+    let [ten, two, four] = [10, 2, 4].map(|rate| Policy::new(per_second(rate), 9, Delay::After(0)));
+    let checks = [
+        Check {
+            zone: &a,
+            policy: &ten,
+            key: KEY,
+        },
+        Check {
+            zone: &b,
+            policy: &two,
+            key: KEY,
+        },
+        Check {
+            zone: &c,
+            policy: &four,
+            key: KEY,
+        },
+    ];
+    assert_eq!(check_all(&checks, 0).decision, Decision::Admit);
+    let verdict = check_all(&checks, 0);
+    assert_eq!(
+        verdict.decision,
+        Decision::Delay(Duration::from_millis(500))
+    );
+    assert_eq!(verdict.by, Some(1));
+}
+
+#[test]
+fn a_dry_run_among_others_neither_rejects_nor_charges() {
+    let dry = Policy::new(per_second(1), 0, Delay::Never).dry_run(true);
+    let real = Policy::new(per_second(1), 3, Delay::Never);
+    let (a, b) = (Zone::new(8), Zone::new(8));
+    let checks = [
+        Check {
+            zone: &a,
+            policy: &dry,
+            key: KEY,
+        },
+        Check {
+            zone: &b,
+            policy: &real,
+            key: KEY,
+        },
+    ];
+    let passed = (0..9)
+        .filter(|_| admitted(check_all(&checks, 0).decision))
+        .count();
+    assert_eq!(passed, 4);
+    assert_eq!(a.stats().dry_run_rejected, 8);
+    assert_eq!(a.top(1, &dry, 0)[0].excess, 0);
+}
+
+// === keys ===
+
+struct Request {
+    ip: IpAddr,
+    headers: BTreeMap<String, Vec<u8>>,
+    route: String,
+}
+
+impl KeySource for Request {
+    fn client_ip(&self) -> IpAddr {
+        self.ip
+    }
+    fn header(&self, name: &str) -> Option<&[u8]> {
+        self.headers.get(name).map(Vec::as_slice)
+    }
+    fn route(&self) -> &str {
+        &self.route
+    }
+}
+
+fn request(ip: &str, token: &[u8], route: &str) -> Request {
+    Request {
+        ip: ip.parse().unwrap(),
+        headers: [("x-token".into(), token.to_vec())].into(),
+        route: route.into(),
+    }
+}
+
+#[test]
+fn an_address_counts_once_however_it_is_written() {
+    let parts = [LimitKey::ClientIp];
+    let key = |ip| build_key(&parts, &request(ip, b"", "")).unwrap();
+    assert_eq!(&*key("10.1.2.3"), [10, 1, 2, 3]);
+    assert_eq!(key("::ffff:10.1.2.3"), key("10.1.2.3"));
+    assert_eq!(key("2001:db8::1").len(), 16);
+    assert_eq!(describe_key(&parts, &key("2001:db8::1")), "2001:db8::1");
+}
+
+#[test]
+fn a_request_without_the_value_is_not_limited() {
+    let parts = [LimitKey::ClientIp, LimitKey::Header("x-token".into())];
+    assert_eq!(build_key(&parts, &request("::1", b"", "r")), None);
+    assert_eq!(build_key(&parts[1..], &request("::1", b"", "r")), None);
+    assert!(build_key(&parts, &request("::1", b"t", "r")).is_some());
+}
+
+#[test]
+fn a_combined_key_reads_well() {
+    let parts = [
+        LimitKey::ClientIp,
+        LimitKey::Header("x-token".into()),
+        LimitKey::Route,
+    ];
+    let key = build_key(&parts, &request("10.0.0.1", b"a\x00\xffb", "/api")).unwrap();
+    assert_eq!(
+        describe_key(&parts, &key),
+        "10.0.0.1 + a\\u{0}\\xffb + /api"
+    );
+}
+
+fn setting(rate: u32, burst: u32, key: Vec<LimitKey>) -> RateLimit {
+    RateLimit {
+        enabled: true,
+        dry_run: false,
+        key,
+        rate: per_second(rate),
+        burst,
+        nodelay: true,
+        delay: None,
+        status: 429,
+        max_keys: 100,
+    }
+}
+
+#[test]
+fn levels_outlive_a_change_of_settings_but_not_of_the_key() {
+    let zones = Zones::default();
+    let caller = request("10.0.0.1", b"t", "/");
+    let apply = |limit: RateLimit| zones.apply(&[("z".to_string(), limit)].into())["z"].clone();
+    let passed = |limit: &Arc<Limit>| {
+        (0..50)
+            .filter(|_| admitted(check_request(std::slice::from_ref(limit), &caller, 0).decision))
+            .count()
+    };
+    let first = apply(setting(10, 20, vec![LimitKey::ClientIp]));
+    assert_eq!(passed(&first), 21);
+    let wider = apply(setting(10, 25, vec![LimitKey::ClientIp]));
+    assert_eq!(passed(&wider), 5);
+    let mut off = setting(10, 25, vec![LimitKey::ClientIp]);
+    off.enabled = false;
+    assert_eq!(passed(&apply(off)), 50);
+    assert_eq!(passed(&apply(setting(10, 26, vec![LimitKey::ClientIp]))), 1);
+    assert_eq!(passed(&apply(setting(10, 20, vec![LimitKey::Global]))), 21);
+}
+
+#[test]
+fn the_verdict_names_the_limit_even_if_others_do_not_apply() {
+    let zones = Zones::default();
+    let limits = zones.apply(
+        &[
+            (
+                "a".to_string(),
+                setting(1, 9, vec![LimitKey::Header("x-absent".into())]),
+            ),
+            ("b".to_string(), setting(1, 9, vec![LimitKey::ClientIp])),
+            ("c".to_string(), setting(1, 1, vec![LimitKey::Route])),
+        ]
+        .into(),
+    );
+    let limits: Vec<_> = limits.into_values().collect();
+    let caller = request("10.0.0.1", b"t", "/");
+    let verdicts: Vec<_> = (0..3).map(|_| check_request(&limits, &caller, 0)).collect();
+    assert_eq!(verdicts[1].decision, Decision::Admit);
+    assert_eq!(
+        (verdicts[2].decision, verdicts[2].by),
+        (Decision::Reject, Some(2))
+    );
+}
+
+// === properties ===
+
+/// Rates that include odd thousandths.
+fn rates() -> impl Strategy<Value = Rate> {
+    prop_oneof![
+        (1..2000_u32).prop_map(|n| Rate::per_second(n).unwrap()),
+        (1..5000_u32).prop_map(|n| Rate::per_minute(n).unwrap()),
+    ]
+}
+
+/// Arrivals as gaps in milliseconds: volleys, pauses, and everything between.
+fn gaps() -> impl Strategy<Value = Vec<u64>> {
+    let gap = prop_oneof![4 => Just(0_u64), 4 => 0..20_u64, 2 => 0..1500_u64, 1 => 0..200_000_u64];
+    vec(gap, 1..300)
+}
+
+/// `limit_req` told differently: the level is replayed from the whole history of admitted requests, in
+/// signed wide integers, instead of being carried along.
+struct History {
+    rate: i128,
+    admitted_ms: Vec<i128>,
+}
+
+impl History {
+    fn excess_of(&self, now: i128) -> i128 {
+        let times: Vec<i128> = self.admitted_ms.iter().copied().chain([now]).collect();
+        times.windows(2).fold(0, |level, pair| {
+            (level - self.rate * (pair[1] - pair[0]) / 1000 + 1000).max(0)
+        })
+    }
+
+    /// The same without rounding, in millionths of a request.
+    fn exact_excess_of(&self, now: i128) -> i128 {
+        let times: Vec<i128> = self.admitted_ms.iter().copied().chain([now]).collect();
+        times.windows(2).fold(0, |level, pair| {
+            (level - self.rate * (pair[1] - pair[0]) + 1_000_000).max(0)
+        })
+    }
+}
+
+proptest! {
+    #[test]
+    fn equals_the_model_and_stays_within_rounding_of_exact_arithmetic(
+        rate in rates(), burst in 0..50_u32, gaps in gaps()
+    ) {
+        let policy = Policy::new(rate, burst, Delay::After(0));
+        let zone = Zone::new(4);
+        let mut history = History { rate: i128::from(rate.thousandths_per_second()), admitted_ms: Vec::new() };
+        let mut now = 0_u64;
+        for gap in gaps {
+            now += gap;
+            let excess = history.excess_of(now.into());
+            let expected = excess <= i128::from(burst) * 1000;
+            let decision = zone.check(KEY, &policy, now);
+            prop_assert_eq!(admitted(decision), expected);
+            if expected {
+                let wait = excess * 1000 / history.rate;
+                let got = match decision { Decision::Delay(wait) => wait.as_millis(), _ => 0 };
+                prop_assert_eq!(got, wait as u128);
+            }
+            // Each admitted request rounds away less than a thousandth, always against the client.
+            let lost = excess * 1000 - history.exact_excess_of(now.into());
+            prop_assert!((0..=1000 * (history.admitted_ms.len() as i128)).contains(&lost));
+            if expected {
+                history.admitted_ms.push(now.into());
+            }
+        }
+    }
+
+    /// For rates that have a whole number of thousandths per millisecond and of nanoseconds per request,
+    /// neither side rounds, and both admit exactly the same requests.
+    #[test]
+    fn admits_what_governor_admits(
+        rate in prop::sample::select(vec![1_u32, 2, 4, 5, 8, 10, 16, 20, 25, 40, 50, 64, 80, 100, 125, 200, 250, 500, 1000]),
+        burst in 0..50_u32,
+        gaps in gaps(),
+    ) {
+        let policy = Policy::new(per_second(rate), burst, Delay::Never);
+        let zone = Zone::new(4);
+        let clock = FakeRelativeClock::default();
+        // Our burst is on top of the request itself, governor's includes it.
+        let quota = Quota::per_second(NonZeroU32::new(rate).unwrap())
+            .allow_burst(NonZeroU32::new(burst + 1).unwrap());
+        let oracle = RateLimiter::direct_with_clock(quota, clock.clone());
+        let mut now = 0;
+        for gap in gaps {
+            now += gap;
+            clock.advance(Duration::from_millis(gap));
+            prop_assert_eq!(admitted(zone.check(KEY, &policy, now)), oracle.check().is_ok());
+        }
+    }
+
+    #[test]
+    fn never_more_than_burst_plus_rate_in_any_window(rate in rates(), burst in 0..50_u32, gaps in gaps()) {
+        let policy = Policy::new(rate, burst, Delay::Never);
+        let zone = Zone::new(4);
+        let mut now = 0;
+        let mut times = Vec::new();
+        for gap in gaps {
+            now += gap;
+            if admitted(zone.check(KEY, &policy, now)) {
+                times.push(now);
+            }
+        }
+        for (i, from) in times.iter().enumerate() {
+            for (j, to) in times.iter().enumerate().skip(i) {
+                let most = u64::from(burst) + rate.thousandths_per_second() * (to - from) / 1_000_000;
+                prop_assert!((j - i) as u64 <= most, "{} in {} ms", j - i + 1, to - from);
+            }
+        }
+    }
+
+    #[test]
+    fn a_higher_rate_or_burst_never_admits_fewer(
+        rate in 1..500_u32, more_rate in 0..500_u32, burst in 0..30_u32, more_burst in 0..30_u32, gaps in gaps()
+    ) {
+        let count = |policy: Policy| {
+            let zone = Zone::new(4);
+            let mut now = 0;
+            gaps.iter().filter(|gap| { now += **gap; admitted(zone.check(KEY, &policy, now)) }).count()
+        };
+        let less = count(Policy::new(per_second(rate), burst, Delay::Never));
+        let more = count(Policy::new(per_second(rate + more_rate), burst + more_burst, Delay::Never));
+        prop_assert!(more >= less, "{more} < {less}");
+    }
+
+    /// Forgetting silent keys is invisible: a zone with other traffic decides as one without.
+    #[test]
+    fn other_keys_change_no_decision(rate in rates(), burst in 0..20_u32, gaps in gaps()) {
+        let policy = Policy::new(rate, burst, Delay::After(1));
+        let (alone, shared) = (Zone::new(1000), Zone::new(1000));
+        let mut now = 0;
+        for (i, gap) in gaps.into_iter().enumerate() {
+            now += gap;
+            shared.check(&i.to_be_bytes(), &policy, now);
+            prop_assert_eq!(alone.check(KEY, &policy, now), shared.check(KEY, &policy, now));
+        }
+    }
+
+    #[test]
+    fn the_table_is_bounded(max in 1..20_u32, resized in 1..20_u32, keys in vec((0..60_u8, 0..200_usize), 1..200)) {
+        let policy = Policy::new(per_second(1), 1, Delay::Never);
+        let zone = Zone::new(max);
+        for (i, (byte, length)) in keys.iter().enumerate() {
+            if i == keys.len() / 2 {
+                zone.set_max_keys(resized);
+                prop_assert!(zone.stats().keys <= u64::from(resized));
+            }
+            zone.check(&vec![*byte; *length], &policy, i as u64);
+            let bound = if i < keys.len() / 2 { max } else { resized };
+            prop_assert!(zone.stats().keys <= u64::from(bound));
+        }
+    }
+
+    #[test]
+    fn different_requests_have_different_combined_keys(
+        a in vec(any::<u8>(), 1..6), b in "[a-c/]{0,4}", c in vec(any::<u8>(), 1..6), d in "[a-c/]{0,4}"
+    ) {
+        let parts = [LimitKey::Header("x-token".into()), LimitKey::Route];
+        let one = build_key(&parts, &request("::1", &a, &b)).unwrap();
+        let two = build_key(&parts, &request("::1", &c, &d)).unwrap();
+        prop_assert_eq!(one == two, (a, b) == (c, d));
+    }
+
+    #[test]
+    fn two_limits_admit_what_both_would(
+        r1 in 1..100_u32, b1 in 0..10_u32, r2 in 1..100_u32, b2 in 0..10_u32, gaps in gaps()
+    ) {
+        let policies = [
+            Policy::new(per_second(r1), b1, Delay::Never),
+            Policy::new(per_second(r2), b2, Delay::Never),
+        ];
+        let zones = [Zone::new(4), Zone::new(4)];
+        let mut models = [r1, r2].map(|rate| History { rate: i128::from(rate) * 1000, admitted_ms: Vec::new() });
+        let checks = [0, 1].map(|i| Check { zone: &zones[i], policy: &policies[i], key: KEY });
+        let mut now = 0_u64;
+        for gap in gaps {
+            now += gap;
+            let over = [(0, b1), (1, b2)]
+                .into_iter()
+                .find(|(i, burst)| models[*i].excess_of(now.into()) > i128::from(*burst) * 1000);
+            let verdict = check_all(&checks, now);
+            prop_assert_eq!(admitted(verdict.decision), over.is_none());
+            prop_assert_eq!(verdict.by, over.map(|(i, _)| i));
+            if over.is_none() {
+                for model in &mut models {
+                    model.admitted_ms.push(now.into());
+                }
+            }
+        }
+    }
+}
