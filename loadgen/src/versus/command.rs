@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, anyhow, bail, ensure};
+use anyhow::{Context, anyhow, ensure};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit::{Exit, Usage};
@@ -16,7 +16,8 @@ use super::{
     contender::{Contender, Running},
     idle,
     machine::{Cores, Machine, raise_file_limit},
-    measure, order, probe,
+    measure::{self, Bench},
+    order, probe,
     report::{Report, number},
     upstreams::{Source, Upstreams},
     wrk::Wrk,
@@ -158,7 +159,7 @@ async fn compare(args: Args) -> anyhow::Result<ExitCode> {
                 cores.proxy,
             )
             .await?;
-        same_answers(contender, &proxy, &upstreams, features).await?;
+        same_answers(contender, &proxy, &upstreams, features.access_log).await?;
         running.push(proxy);
     }
 
@@ -177,15 +178,13 @@ async fn compare(args: Args) -> anyhow::Result<ExitCode> {
         turns: Vec::new(),
         idle: Vec::new(),
     };
-    load(
-        &args,
-        &contenders,
-        &mut running,
-        &upstreams,
-        &wrk,
-        &mut report,
-    )
-    .await?;
+    let bench = Bench {
+        upstreams: &upstreams,
+        wrk: &wrk,
+        duration: Duration::from_secs(args.seconds),
+        logs: features.access_log,
+    };
+    load(&args, &bench, &mut running, &mut report).await?;
     drop(running);
     if args.idle > 0 {
         for contender in &contenders {
@@ -215,36 +214,25 @@ async fn compare(args: Args) -> anyhow::Result<ExitCode> {
 /// The measured part: every number of connections, every round, everyone in turn.
 async fn load(
     args: &Args,
-    contenders: &[Contender],
+    bench: &Bench<'_>,
     running: &mut [Running],
-    upstreams: &Upstreams,
-    wrk: &Wrk,
     report: &mut Report,
 ) -> anyhow::Result<()> {
     for &connections in &args.connections {
         if args.warmup > 0 {
-            for proxy in running.iter_mut() {
-                wrk.run(proxy.address, connections, Duration::from_secs(args.warmup))
+            for proxy in running.iter() {
+                bench
+                    .wrk
+                    .run(proxy.address, connections, Duration::from_secs(args.warmup))
                     .await?;
                 proxy.truncate_log();
             }
         }
-        for (round, index) in order::interleaved(contenders.len(), args.rounds) {
-            let (Some(contender), Some(proxy)) = (contenders.get(index), running.get_mut(index))
-            else {
+        for (round, index) in order::interleaved(running.len(), args.rounds) {
+            let Some(proxy) = running.get_mut(index) else {
                 continue;
             };
-            let duration = Duration::from_secs(args.seconds);
-            let turn = measure::turn(
-                proxy,
-                upstreams,
-                wrk,
-                &contender.name,
-                connections,
-                round,
-                duration,
-            )
-            .await?;
+            let turn = measure::turn(bench, proxy, connections, round).await?;
             eprintln!(
                 "{connections} connections · round {}/{} · {:<10} {:>8} requests/s  {:>6.1} µs CPU/request  busy {:.2}",
                 round + 1,
@@ -298,7 +286,7 @@ async fn same_answers(
     contender: &Contender,
     proxy: &Running,
     upstreams: &Upstreams,
-    features: Features,
+    logs: bool,
 ) -> anyhow::Result<()> {
     let server = upstreams
         .addresses
@@ -315,18 +303,15 @@ async fn same_answers(
             contender.name
         );
     }
-    if features.access_log {
-        let deadline = std::time::Instant::now() + Duration::from_secs(5);
-        while proxy.log_size() == 0 {
-            if std::time::Instant::now() > deadline {
-                bail!(
-                    "{} writes no access log to {}",
-                    contender.name,
-                    proxy.access_log.display()
-                );
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+    if logs {
+        let logged = proxy.logged().await?;
+        ensure!(
+            logged.lines >= 8,
+            "{} logged {} of 8 requests to {}",
+            contender.name,
+            logged.lines,
+            proxy.access_log.display()
+        );
     }
     Ok(())
 }

@@ -66,9 +66,10 @@ http {{
     fastcgi_temp_path {dir}/fastcgi;
     uwsgi_temp_path {dir}/uwsgi;
     scgi_temp_path {dir}/scgi;
-    log_format json escape=json '{{"time":"$time_iso8601","id":"$request_id","client":"$remote_addr",'
-        '"method":"$request_method","path":"$request_uri","status":$status,"bytes":$body_bytes_sent,'
-        '"duration":$request_time,"upstream":"$upstream_addr","upstream_duration":"$upstream_response_time"}}';
+    log_format json escape=json '{{"time":"$time_iso8601","id":"$request_id","client":"$remote_addr","method":"$request_method",'
+        '"host":"$host","target":"$request_uri","protocol":"$server_protocol","status":$status,"bytes":$body_bytes_sent,'
+        '"duration":$request_time,"route":"/","server":"$upstream_addr","connect":$upstream_connect_time,'
+        '"first_byte":$upstream_header_time,"user_agent":"$http_user_agent"}}';
     {log}
     keepalive_timeout 600s;
     client_header_timeout 600s;
@@ -125,7 +126,9 @@ pub fn haproxy(
         });
     let log = if features.access_log {
         r#"    log stdout format raw local0 info
-    log-format '{"time":"%Ts","id":"%ID","client":"%ci","method":"%HM","path":"%HP","status":%ST,"bytes":%B,"duration":%Ta,"upstream":"%s","upstream_duration":%Tr}'"#
+    http-request capture req.hdr(host) len 64
+    http-request capture req.hdr(user-agent) len 64
+    log-format '{"time":"%Ts.%ms","id":"%ID","client":"%ci","method":"%HM","host":"%[capture.req.hdr(0)]","target":"%HU","protocol":"%HV","status":%ST,"bytes":%B,"duration":%Ta,"route":"/","server":"%si:%sp","connect":%Tc,"first_byte":%Tr,"user_agent":"%[capture.req.hdr(1)]"}'"#
     } else {
         "    no log"
     };

@@ -1,6 +1,7 @@
 //! The proxies that are compared: how each is found, started and asked for its version.
 
 use std::{
+    io::Read,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::Command,
@@ -183,7 +184,8 @@ pub struct Running {
     pub address: SocketAddr,
     /// The file that its access log goes to.
     pub access_log: PathBuf,
-    name: String,
+    /// Its name in the tables.
+    pub name: String,
 }
 
 impl Running {
@@ -205,9 +207,7 @@ impl Running {
         }
     }
 
-    /// Empties the access log, so that it does not fill the disk over many rounds.
-    ///
-    /// All contenders append, so the next line starts at the new end.
+    /// Empties the access log, so that it does not fill the memory over many rounds.
     pub fn truncate_log(&self) {
         let _ = std::fs::OpenOptions::new()
             .write(true)
@@ -215,9 +215,51 @@ impl Running {
             .and_then(|file| file.set_len(0));
     }
 
-    /// Bytes in the access log.
-    pub fn log_size(&self) -> u64 {
-        std::fs::metadata(&self.access_log).map_or(0, |m| m.len())
+    /// Lines in the access log, once it has stopped growing (buffers are at most a second old).
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read.
+    pub async fn logged(&self) -> anyhow::Result<Logged> {
+        let deadline = Instant::now() + Duration::from_secs(4);
+        let size = || std::fs::metadata(&self.access_log).map_or(0, |m| m.len());
+        let mut last = size();
+        loop {
+            tokio::time::sleep(Duration::from_millis(1200)).await;
+            let now = size();
+            if now == last || Instant::now() > deadline {
+                break;
+            }
+            last = now;
+        }
+        Logged::of(&self.access_log)
+    }
+}
+
+/// What is in an access log.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Logged {
+    /// Lines.
+    pub lines: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+impl Logged {
+    fn of(path: &Path) -> anyhow::Result<Self> {
+        let mut file =
+            std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let mut buffer = vec![0; 1 << 20];
+        let mut logged = Self::default();
+        loop {
+            let read = file.read(&mut buffer)?;
+            let Some(chunk) = buffer.get(..read).filter(|chunk| !chunk.is_empty()) else {
+                return Ok(logged);
+            };
+            logged.lines += chunk.iter().filter(|&&byte| byte == b'\n').count() as u64;
+            // HAProxy does not append: a log emptied under it begins with a hole, read as zeros.
+            logged.bytes += chunk.iter().filter(|&&byte| byte != 0).count() as u64;
+        }
     }
 }
 

@@ -5,7 +5,11 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use serde::Serialize;
 
-use super::{contender::Running, upstreams::Upstreams, wrk::Wrk};
+use super::{
+    contender::{Logged, Running},
+    upstreams::Upstreams,
+    wrk::Wrk,
+};
 
 /// What one turn gave.
 #[derive(Debug, Clone, Serialize)]
@@ -34,6 +38,10 @@ pub struct Turn {
     pub busy_cores: f64,
     /// Resident memory of the proxy in MB (1,000,000 bytes) after the turn.
     pub rss_mb: f64,
+    /// Lines of access log for each answer: 1 if none is lost; 0 without a log.
+    pub log_lines: f64,
+    /// Length of such a line in bytes.
+    pub log_line_bytes: f64,
 }
 
 impl Turn {
@@ -43,21 +51,38 @@ impl Turn {
     }
 }
 
-/// Drives one contender for `duration`.
+/// What every turn has in common.
+#[derive(Debug)]
+pub struct Bench<'a> {
+    /// The servers behind the proxies.
+    pub upstreams: &'a Upstreams,
+    /// The load source.
+    pub wrk: &'a Wrk,
+    /// Length of a turn.
+    pub duration: Duration,
+    /// Whether the proxies write an access log, which is then counted.
+    pub logs: bool,
+}
+
+/// Drives one contender for the length of a turn.
 ///
 /// # Errors
 ///
 /// When the proxy has ended, wrk fails, or any request failed: a proxy that fails requests is not
 /// doing the same job, and its figures would mean nothing.
 pub async fn turn(
+    bench: &Bench<'_>,
     proxy: &mut Running,
-    upstreams: &Upstreams,
-    wrk: &Wrk,
-    name: &str,
     connections: usize,
     round: usize,
-    duration: Duration,
 ) -> anyhow::Result<Turn> {
+    let Bench {
+        upstreams,
+        wrk,
+        duration,
+        logs,
+    } = *bench;
+    let name = proxy.name.clone();
     proxy.process.still_running()?;
     let (before, upstream_before, start) =
         (proxy.process.usage()?, upstreams.cpu()?, Instant::now());
@@ -65,6 +90,11 @@ pub async fn turn(
     let wall = start.elapsed();
     let used = proxy.process.usage()?.since(&before);
     let upstream = upstreams.cpu()?.saturating_sub(upstream_before);
+    let logged = if logs {
+        proxy.logged().await?
+    } else {
+        Logged::default()
+    };
     proxy.truncate_log();
     if outcome.errors() > 0 || outcome.requests == 0 {
         bail!(
@@ -80,7 +110,7 @@ pub async fn turn(
     }
     let per_request = |time: Duration| time.as_secs_f64() * 1e6 / outcome.requests as f64;
     Ok(Turn {
-        name: name.to_owned(),
+        name,
         connections,
         round,
         requests: outcome.requests,
@@ -92,5 +122,7 @@ pub async fn turn(
         upstream_us: per_request(upstream),
         busy_cores: used.cpu().as_secs_f64() / wall.as_secs_f64(),
         rss_mb: used.rss as f64 / 1e6,
+        log_lines: logged.lines as f64 / outcome.requests as f64,
+        log_line_bytes: logged.bytes as f64 / logged.lines.max(1) as f64,
     })
 }

@@ -121,10 +121,42 @@ impl Report {
                 self.load_table(connections)
             );
         }
+        if self.features.access_log {
+            text += &format!("\naccess log, bytes a line:{}\n", self.log_lengths());
+        }
+        for (name, _) in &self.contenders {
+            let least = self
+                .turns
+                .iter()
+                .filter(|t| &t.name == name)
+                .map(|t| t.log_lines)
+                .fold(f64::INFINITY, f64::min);
+            if self.features.access_log && least < 0.999 {
+                text += &format!(
+                    "note: {name} lost lines of its access log: {:.1} % in its worst turn\n",
+                    (1.0 - least) * 100.0
+                );
+            }
+        }
         if !self.idle.is_empty() {
             text += &format!("\n{}\n", self.idle_table());
         }
         text
+    }
+
+    fn log_lengths(&self) -> String {
+        self.contenders
+            .iter()
+            .filter_map(|(name, _)| {
+                let lengths = self
+                    .turns
+                    .iter()
+                    .filter(|t| &t.name == name)
+                    .map(|t| t.log_line_bytes);
+                Some(format!(" {name} {:.0}", Spread::of(lengths)?.median))
+            })
+            .collect::<Vec<_>>()
+            .join(",")
     }
 
     fn conditions(&self) -> String {
@@ -315,6 +347,8 @@ mod tests {
             upstream_us: 9.0,
             busy_cores: 0.99,
             rss_mb: 123.4,
+            log_lines: 0.98,
+            log_line_bytes: 300.0,
         };
         let report = Report {
             machine: Machine {
