@@ -8,6 +8,7 @@
 mod check;
 mod file;
 mod live;
+pub mod patch;
 pub mod reference;
 mod rules;
 mod text;

@@ -13,6 +13,16 @@ pub enum Step {
     Index(usize),
 }
 
+impl fmt::Display for Step {
+    /// The name, or the number, as it is.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(name) => f.write_str(name),
+            Self::Index(index) => write!(f, "{index}"),
+        }
+    }
+}
+
 /// Where a value is: `upstream.api.servers[0].address`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Path(Vec<Step>);
