@@ -1,0 +1,208 @@
+//! Judging a run: thresholds against key figures, and what the verdict means for the exit code.
+//!
+//! A threshold that the load could not have reached by arithmetic is *not reachable*, which is a
+//! finding about the scenario, not a failure of the target. An invalid run passes no gate.
+
+mod gate;
+mod table;
+mod thresholds;
+
+pub use gate::{Gate, gate};
+pub use table::{endpoint_table, plain_table, rows_table};
+pub use thresholds::{Thresholds, ThresholdsError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::summary::Summary;
+
+/// Samples beyond a percentile below which the report says how few they are.
+const FEW_TAIL_SAMPLES: f64 = 10.0;
+
+/// Whether a metric met its threshold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// The threshold is met.
+    Pass,
+    /// The threshold is missed.
+    Fail,
+    /// The load cannot reach the threshold whatever the target does.
+    NotReachable,
+    /// Nothing was measured that the threshold could be held against.
+    NotMeasured,
+}
+
+impl Status {
+    /// The word in tables.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "FAIL",
+            Self::NotReachable => "not reachable",
+            Self::NotMeasured => "not measured",
+        }
+    }
+}
+
+/// One line of the verdict.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// What is judged, e.g. `p95 latency`.
+    pub metric: String,
+    /// Measured value with its unit.
+    pub value: String,
+    /// Required value with its unit.
+    pub threshold: String,
+    /// Verdict.
+    pub status: Status,
+    /// What a reader must know to read the verdict; empty when nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+}
+
+/// The most that the offered load allows, by arithmetic.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Reach {
+    /// Requests per second that the profile offers at zero latency.
+    pub rps: f64,
+}
+
+/// Holds the key figures of a run against thresholds.
+#[must_use]
+pub fn judge(summary: &Summary, thresholds: &Thresholds, reach: Option<Reach>) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let latency = &summary.response;
+    let quantiles = [
+        ("p50 latency", thresholds.p50_ms, latency.p50_ms, 0.50),
+        ("p95 latency", thresholds.p95_ms, latency.p95_ms, 0.95),
+        ("p99 latency", thresholds.p99_ms, latency.p99_ms, 0.99),
+    ];
+    for (metric, limit, value, quantile) in quantiles {
+        if let Some(limit) = limit {
+            rows.push(latency_row(metric, limit, value, latency.count, quantile));
+        }
+    }
+    if let Some(limit) = thresholds.error_rate {
+        rows.push(error_row(summary, limit));
+    }
+    if let Some(limit) = thresholds.throughput_rps {
+        rows.push(throughput_row(summary, limit, reach));
+    }
+    rows
+}
+
+fn latency_row(metric: &str, limit_ms: f64, value_ms: f64, count: u64, quantile: f64) -> Row {
+    let tail = count as f64 * (1.0 - quantile);
+    let (status, value, note) = if count == 0 {
+        (
+            Status::NotMeasured,
+            "–".to_owned(),
+            "no successful request".to_owned(),
+        )
+    } else {
+        let note = if tail < FEW_TAIL_SAMPLES {
+            format!("rests on {tail:.0} of {count} samples")
+        } else {
+            String::new()
+        };
+        (pass_if(value_ms < limit_ms), milliseconds(value_ms), note)
+    };
+    Row {
+        metric: metric.to_owned(),
+        value,
+        threshold: format!("< {}", milliseconds(limit_ms)),
+        status,
+        note,
+    }
+}
+
+fn error_row(summary: &Summary, limit: f64) -> Row {
+    let (status, value) = if summary.requests == 0 {
+        (Status::NotMeasured, "–".to_owned())
+    } else {
+        (
+            pass_if(summary.error_rate < limit),
+            percent(summary.error_rate),
+        )
+    };
+    let note = if summary.limited > 0 && summary.requests > 0 {
+        let share = percent(summary.limited as f64 / summary.requests as f64);
+        format!("{share} more answered 429, counted apart")
+    } else if status != Status::NotMeasured && 1.0 / summary.requests as f64 >= limit {
+        format!("a single failure among {} fails this", summary.requests)
+    } else {
+        String::new()
+    };
+    Row {
+        metric: "error rate".to_owned(),
+        value,
+        threshold: format!("< {}", percent(limit)),
+        status,
+        note,
+    }
+}
+
+fn throughput_row(summary: &Summary, limit: f64, reach: Option<Reach>) -> Row {
+    let mut note = String::new();
+    let status = if summary.requests == 0 {
+        Status::NotMeasured
+    } else if summary.throughput_rps > limit {
+        Status::Pass
+    } else if let Some(reach) = reach.filter(|reach| reach.rps <= limit) {
+        note = format!(
+            "not reachable with this profile (at most {}/s)",
+            rounded(reach.rps)
+        );
+        Status::NotReachable
+    } else {
+        Status::Fail
+    };
+    Row {
+        metric: "throughput".to_owned(),
+        value: format!("{:.1} requests/s", summary.throughput_rps),
+        threshold: format!("> {} requests/s", rounded(limit)),
+        status,
+        note,
+    }
+}
+
+fn pass_if(met: bool) -> Status {
+    if met { Status::Pass } else { Status::Fail }
+}
+
+/// A duration in milliseconds with the decimals that its size deserves.
+#[must_use]
+pub fn milliseconds(value: f64) -> String {
+    if value >= 100.0 || value == value.trunc() {
+        format!("{value:.0} ms")
+    } else if value >= 1.0 {
+        format!("{value:.1} ms")
+    } else {
+        format!("{value:.2} ms")
+    }
+}
+
+/// A share (0 to 1) as percent.
+#[must_use]
+pub fn percent(share: f64) -> String {
+    let value = share * 100.0;
+    if value == 0.0 {
+        "0 %".to_owned()
+    } else if value < 1.0 {
+        format!("{} %", rounded((value * 1000.0).round() / 1000.0))
+    } else {
+        format!("{value:.1} %")
+    }
+}
+
+/// A number without needless decimals.
+#[must_use]
+pub fn rounded(value: f64) -> String {
+    let text = format!("{:.3}", value);
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    text.to_owned()
+}
+
+#[cfg(test)]
+mod tests;

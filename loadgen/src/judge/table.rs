@@ -1,0 +1,80 @@
+//! Tables for the terminal, at most 100 columns wide.
+
+use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
+
+use super::{Row, Status, milliseconds};
+use crate::summary::EndpointSummary;
+
+/// Widest table in columns.
+const WIDTH: u16 = 100;
+
+/// A table in the one style of all tables.
+#[must_use]
+pub fn plain_table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_preset(presets::UTF8_FULL_CONDENSED)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(WIDTH)
+        .set_header(
+            header
+                .iter()
+                .map(|text| Cell::new(text).add_attribute(Attribute::Bold)),
+        );
+    table
+}
+
+/// Metric, value, threshold, status.
+#[must_use]
+pub fn rows_table(rows: &[Row]) -> Table {
+    let mut table = plain_table(&["metric", "value", "threshold", "status"]);
+    for row in rows {
+        let status = if row.note.is_empty() {
+            row.status.text().to_owned()
+        } else if row.status == Status::NotReachable {
+            row.note.clone()
+        } else {
+            format!("{} ({})", row.status.text(), row.note)
+        };
+        table.add_row(vec![
+            Cell::new(&row.metric),
+            Cell::new(&row.value).set_alignment(CellAlignment::Right),
+            Cell::new(&row.threshold).set_alignment(CellAlignment::Right),
+            Cell::new(status).fg(color(row.status)),
+        ]);
+    }
+    table
+}
+
+/// One line an endpoint.
+#[must_use]
+pub fn endpoint_table(endpoints: &[EndpointSummary]) -> Table {
+    let mut table = plain_table(&[
+        "endpoint", "requests", "ok", "429", "errors", "p50", "p95", "p99",
+    ]);
+    for endpoint in endpoints {
+        let mut cells = vec![Cell::new(format!("{} {}", endpoint.method, endpoint.path))];
+        let numbers = [
+            endpoint.requests,
+            endpoint.ok,
+            endpoint.limited,
+            endpoint.errors,
+        ]
+        .map(|count| count.to_string());
+        let latency = &endpoint.response;
+        let times = [latency.p50_ms, latency.p95_ms, latency.p99_ms].map(milliseconds);
+        for text in numbers.into_iter().chain(times) {
+            cells.push(Cell::new(text).set_alignment(CellAlignment::Right));
+        }
+        table.add_row(cells);
+    }
+    table
+}
+
+fn color(status: Status) -> Color {
+    match status {
+        Status::Pass => Color::Green,
+        Status::Fail => Color::Red,
+        Status::NotReachable | Status::NotMeasured => Color::Yellow,
+    }
+}

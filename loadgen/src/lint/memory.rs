@@ -1,0 +1,73 @@
+//! How much memory growth a run of some length can tell from none.
+//!
+//! The slope of a least-squares line through samples with spread σ over a time T has the standard
+//! error σ·√(12/n)/T for n independent samples. Samples of a process's memory are not independent,
+//! since an allocator takes and returns memory in steps, so n is T divided by a correlation time.
+//! A growth is detectable with 80 % power at the 5 % level when it is (1.96 + 0.84) standard errors.
+
+use super::{Facts, Finding, Severity, duration, human};
+
+/// z-values of a two-sided 5 % test and of 80 % power.
+const Z_LEVEL_AND_POWER: f64 = 1.960 + 0.842;
+/// Seconds in an hour.
+const HOUR_S: f64 = 3600.0;
+/// Bytes in a megabyte.
+const MB: f64 = 1e6;
+
+/// What is assumed about a process's memory before it has been measured.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MemoryAssumption {
+    /// Spread of resident memory around its trend, bytes.
+    pub spread: f64,
+    /// Time after which two samples are independent, seconds.
+    pub correlation_s: f64,
+}
+
+impl Default for MemoryAssumption {
+    fn default() -> Self {
+        Self {
+            spread: MB,
+            correlation_s: 10.0,
+        }
+    }
+}
+
+/// Smallest growth in bytes per second that a run of `duration_s` seconds can tell from none.
+#[must_use]
+pub fn smallest_detectable_growth(duration_s: f64, assumption: MemoryAssumption) -> f64 {
+    if duration_s <= 0.0 {
+        return f64::INFINITY;
+    }
+    let independent = (duration_s / assumption.correlation_s).max(2.0);
+    Z_LEVEL_AND_POWER * assumption.spread * (12.0 / independent).sqrt() / duration_s
+}
+
+/// The run is too short for the claim on memory growth.
+pub(super) fn claim(facts: &Facts) -> Option<Finding> {
+    let limit = facts.thresholds.memory_growth_per_hour?;
+    let assumption = MemoryAssumption::default();
+    let detectable = smallest_detectable_growth(facts.duration_s, assumption) * HOUR_S;
+    if detectable < limit {
+        return None;
+    }
+    // detectable ∝ T^(-3/2), so the length that would do follows from this one.
+    let needed_s = facts.duration_s * (detectable / limit).powf(2.0 / 3.0);
+    Some(
+        Finding::new(
+            "memory-claim",
+            Severity::Warning,
+            format!(
+                "{} cannot support a claim of less than {} MB/h: the smallest detectable growth is about {} MB/h",
+                duration(facts.duration_s), human(limit / MB), human(detectable / MB)
+            ),
+        )
+        .number("detectable_mb_per_hour", detectable / MB)
+        .number("threshold_mb_per_hour", limit / MB)
+        .number("needed_s", needed_s)
+        .detail(format!(
+            "Assuming that resident memory spreads by {} MB around its trend and that samples {} apart are independent. After the run, the report states it from the measured spread.",
+            human(assumption.spread / MB), duration(assumption.correlation_s)
+        ))
+        .remedy(format!("At least {} under steady load.", duration((needed_s / 60.0).ceil() * 60.0))),
+    )
+}

@@ -1,0 +1,28 @@
+//! Run folders and the reports made from them.
+//!
+//! A run folder holds `run.json` (what was run, on what; [`RunRecord`]), `summary.json` (the key
+//! figures; [`crate::summary::Summary`]), `timeseries.csv`, `.hlog` files and `report.html`, which
+//! is made from the two JSON files alone and can be made again at any time.
+
+pub mod chart;
+pub mod command;
+mod comparison;
+mod folder;
+mod page;
+mod plots;
+mod provenance;
+mod record;
+
+pub use comparison::{
+    ComparisonRecord, RunCard, RunTuning, ScalingPair, ScalingRecord, ScenarioOverhead,
+    write_comparison,
+};
+pub use folder::{FolderError, RunFolder, now_utc, write_latest};
+pub use page::{PageError, render_page, write_page};
+pub use provenance::{Commit, Host, Provenance};
+pub use record::{
+    Change, Growth, Overhead, OverheadRow, ReplicaRecord, RunRecord, TopologyRecord, TuningRecord,
+};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! `run.json`: everything about a run that is not a measurement.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Provenance;
+use crate::{
+    judge::{Row, Thresholds},
+    lint::Finding,
+};
+
+/// Version of the shape of `run.json`.
+pub(crate) const FORMAT: u32 = 1;
+
+/// What `run.json` holds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Version of this shape.
+    pub format: u32,
+    /// Name of the run folder.
+    pub id: String,
+    /// Where and with what.
+    pub provenance: Provenance,
+    /// The processes under test, if this program started them.
+    pub topology: Option<TopologyRecord>,
+    /// The effective scenario, every default filled in.
+    pub scenario: Value,
+    /// The proxy's configuration file as it was started, TOML.
+    pub proxy_config: Option<String>,
+    /// Settings in force during the run, as the proxy's admin API showed them.
+    pub proxy_settings: Option<Value>,
+    /// Revision of the proxy's settings during the run.
+    pub proxy_revision: Option<u64>,
+    /// What was changed for the run, and whether it was put back.
+    pub tuning: Option<TuningRecord>,
+    /// What the run was judged by.
+    pub thresholds: Thresholds,
+    /// Threshold rows.
+    pub verdict: Vec<Row>,
+    /// Outcome of the gate: `passed`, `failed` or `invalid`.
+    pub gate: String,
+    /// Contradictions between scenario, proxy configuration and thresholds.
+    pub findings: Vec<Finding>,
+    /// Growth of resident memory, one entry a process.
+    #[serde(default)]
+    pub growth: Vec<Growth>,
+    /// The same load through the proxy against direct, if there was a direct run.
+    #[serde(default)]
+    pub overhead: Option<Overhead>,
+}
+
+/// The processes under test.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TopologyRecord {
+    /// `direct`, `one`, `two`, …
+    pub name: String,
+    /// One sentence for people.
+    pub description: String,
+    /// Whether requests pass through the proxy.
+    pub proxy: bool,
+    /// The replicas.
+    pub replicas: Vec<ReplicaRecord>,
+    /// Requests per second that the declared capacity of all replicas allows.
+    pub capacity_rps: f64,
+}
+
+/// One replica with its declared capacity.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReplicaRecord {
+    /// Where it listened.
+    pub address: String,
+    /// Requests that it serves at once.
+    pub slots: u32,
+    /// Time that a request holds a slot, milliseconds.
+    pub service_ms: f64,
+}
+
+/// A temporary override of the proxy's settings, applied for a run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TuningRecord {
+    /// Who asked for it.
+    pub owner: String,
+    /// Why.
+    pub reason: String,
+    /// The settings sent.
+    pub settings: Value,
+    /// Time after which the proxy would have put them back by itself, seconds.
+    pub ttl_s: f64,
+    /// How often the override was renewed.
+    pub renewals: u64,
+    /// Revision that applied it.
+    pub applied_revision: Option<u64>,
+    /// Each setting: before, during, after.
+    pub changes: Vec<Change>,
+    /// Whether a `GET` after the run showed every original value.
+    pub restored: bool,
+    /// Why that is not known or not so; empty when it is.
+    #[serde(default)]
+    pub problem: String,
+}
+
+/// One setting over the life of an override.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// Dotted path, e.g. `rate_limit.api_limit.rate`.
+    pub path: String,
+    /// Value before.
+    pub before: Value,
+    /// Value while the run went on.
+    pub during: Value,
+    /// Value after the override was deleted.
+    pub after: Value,
+}
+
+/// Growth of a process's resident memory over a run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Growth {
+    /// The process.
+    pub process: String,
+    /// Bytes per minute, robust slope.
+    pub per_minute: f64,
+    /// Lower end of its 95 % interval.
+    pub low: f64,
+    /// Upper end of its 95 % interval.
+    pub high: f64,
+    /// Smallest growth that this run could have told from none, bytes per minute.
+    pub detectable: f64,
+    /// What follows, in words.
+    pub verdict: String,
+}
+
+/// What the proxy costs: through it against direct, same load.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Overhead {
+    /// Folder of the direct run.
+    pub against: String,
+    /// The comparison.
+    pub rows: Vec<OverheadRow>,
+    /// CPU of the proxy per answered request, microseconds.
+    pub proxy_cpu_us_per_request: f64,
+    /// CPU of the proxy, percent of one core.
+    pub proxy_cpu_percent: f64,
+}
+
+/// One line of the comparison, milliseconds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OverheadRow {
+    /// `mean`, `p50`, `p95`, `p99`.
+    pub metric: String,
+    /// Direct to the replica.
+    pub direct_ms: f64,
+    /// Through the proxy.
+    pub proxy_ms: f64,
+    /// The difference.
+    pub added_ms: f64,
+}
