@@ -1,4 +1,14 @@
+//! Weir: a reverse-proxy load balancer on pingora that can be tuned while it runs.
+//!
+//! Data flows one way: configuration file → [`settings`] → snapshot → request → observation. Only
+//! [`engine`] knows pingora; everything that decides is plain Rust.
+
 #![forbid(unsafe_code)]
 
+pub mod compress;
+pub mod engine;
+pub mod http1;
 pub mod limit;
+pub mod observe;
+pub mod route;
 pub mod upstream;

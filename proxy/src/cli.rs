@@ -1,0 +1,72 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Usage, or a configuration that cannot be used.
+pub(crate) const EXIT_USAGE: u8 = 2;
+/// Something failed at run time.
+pub(crate) const EXIT_FAILED: u8 = 1;
+
+/// A reverse-proxy load balancer that can be tuned while it runs.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, about, after_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Signals: SIGTERM, SIGINT and SIGQUIT finish the requests in flight and exit; SIGHUP reads the file again;
+SIGUSR1 opens the access log anew.
+Exit codes: 0 fine, 1 failed at run time (a port in use, …), 2 wrong usage or invalid configuration.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the proxy in the foreground.
+    Run(RunArgs),
+    /// Check a configuration file and say what it does, or what is wrong with it and where.
+    Check {
+        /// The file to check.
+        file: PathBuf,
+    },
+}
+
+/// Options of `weir run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The configuration file (TOML).
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// When ready, write the addresses in use to this file, as JSON:
+    /// {"listeners":["ADDRESS:PORT"],"admin":"ADDRESS:PORT","pid":N}. Useful with port 0.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ports_file: Option<PathBuf>,
+    /// Exit, as on SIGTERM, when the parent process ends. For test harnesses.
+    #[arg(long)]
+    pub(crate) exit_with_parent: bool,
+}
+
+impl Cli {
+    pub(crate) fn execute(self) -> ExitCode {
+        match self.command {
+            Command::Run(args) => super::run::run(&args),
+            Command::Check { file } => check(&file),
+        }
+    }
+}
+
+fn check(file: &std::path::Path) -> ExitCode {
+    match Ok::<String,String>(format!("{file:?}")) {
+        Ok(summary) => {
+            print!("{summary}");
+            ExitCode::SUCCESS
+        }
+        Err(problems) => {
+            eprint!("{problems}");
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The engine: the only part that knows pingora.
+//!
+//! pingora provides the listeners, the runtime, the client's HTTP session and the connector; what
+//! happens between a request and its answer is this crate's own (see
+//! `docs/decisions/0001-engine-on-pingora-core.md`).
+
+mod client;
+mod coalesce;
+mod conn;
+mod exchange;
+mod forward;
+mod listen;
+mod report;
+mod request;
+mod respond;
+mod slots;
+mod snapshot;
+mod upstream;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use pingora::services::Service as _;
+use pingora_runtime::Runtime;
+use tokio::sync::watch;
+use weir_api::config::{Config, Route};
+use weir_api::settings::Settings;
+
+use self::conn::Front;
+pub use self::listen::BindError;
+use self::request::Shared;
+use self::slots::Slots;
+use self::snapshot::Compiler;
+use self::upstream::Connector;
+use crate::observe::RequestIds;
+use crate::observe::access_log::AccessLog;
+use crate::observe::metrics::Metrics;
+
+/// How often idle upstream connections are looked through.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// How often a drain looks whether it is over.
+const DRAIN_STEP: Duration = Duration::from_millis(5);
+
+/// Settings that cannot take effect.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct PublishError(#[from] snapshot::CompileError);
+
+/// Why the engine cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The settings cannot take effect.
+    #[error(transparent)]
+    Settings(#[from] PublishError),
+    /// A listener cannot be opened.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+}
+
+/// The proxy at work.
+pub struct Engine {
+    shared: Arc<Shared>,
+    routes: ArcSwap<Vec<Route>>,
+    addresses: Vec<SocketAddr>,
+    stop: watch::Sender<bool>,
+    runtime: Mutex<Option<Runtime>>,
+}
+
+impl Engine {
+    /// Opens the listeners of `config` and starts to serve under `settings`.
+    ///
+    /// # Errors
+    /// [`StartError`] if an address is taken, or the settings cannot take effect.
+    pub fn start(
+        config: &Config,
+        revision: u64,
+        settings: &Arc<Settings>,
+        metrics: Arc<Metrics>,
+        access_log: Option<AccessLog>,
+    ) -> Result<Self, StartError> {
+        let compiler = Compiler::new(Arc::clone(&metrics));
+        let first = compiler
+            .compile(revision, settings, &config.routes)
+            .map_err(PublishError::from)?;
+        let bound = listen::bind_all(&config.listeners)?;
+        let shared = Arc::new(Shared {
+            compiler,
+            snapshot: ArcSwap::from_pointee(first),
+            metrics,
+            access_log,
+            slots: Arc::new(Slots::default()),
+            connector: Connector::new(),
+            ids: RequestIds::new(),
+            draining: AtomicBool::new(false),
+        });
+        let threads = match config.server.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            n => n,
+        };
+        // Without work stealing a connection stays on one thread, and so does its memory.
+        let runtime = Runtime::new_no_steal(threads, "weir");
+        let (stop, stopped) = watch::channel(false);
+        let addresses = bound.addresses.clone();
+        let mut service = bound.service(Front { shared: Arc::clone(&shared) });
+        runtime.get_handle().spawn(async move {
+            service.start_service(Some(bound.fds), stopped, threads).await;
+        });
+        runtime.get_handle().spawn(sweep(Arc::clone(&shared)));
+        Ok(Self {
+            shared,
+            routes: ArcSwap::from_pointee(config.routes.clone()),
+            addresses,
+            stop,
+            runtime: Mutex::new(Some(runtime)),
+        })
+    }
+
+    /// Where clients can connect, in the order of the file.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Puts settings into force: requests that begin from now on see them, those under way keep
+    /// what they began with.
+    ///
+    /// # Errors
+    /// [`PublishError`]; then everything is as it was.
+    pub fn publish(&self, revision: u64, settings: &Arc<Settings>) -> Result<(), PublishError> {
+        let next = self.shared.compiler.compile(revision, settings, &self.routes.load())?;
+        self.shared.snapshot.store(Arc::new(next));
+        Ok(())
+    }
+
+    /// Takes over the routes of a file that is being reloaded; they come into force with the next
+    /// [`Engine::publish`]. Returns the present ones, to put back should that fail.
+    pub fn set_routes(&self, routes: Vec<Route>) -> Arc<Vec<Route>> {
+        self.routes.swap(Arc::new(routes))
+    }
+
+    /// Opens the access log anew, after it has been rotated.
+    pub fn reopen_log(&self) {
+        if let Some(log) = &self.shared.access_log {
+            log.reopen();
+        }
+    }
+
+    /// Stops accepting, lets requests in flight finish for up to `timeouts.drain`, and closes.
+    ///
+    /// Returns how many client connections had to be cut off.
+    pub fn drain(&self) -> u32 {
+        let limit = self.shared.snapshot.load().settings.timeouts.drain;
+        self.shared.draining.store(true, Ordering::Release);
+        // Nobody receives this if the listeners have ended by themselves.
+        let _ = self.stop.send(true);
+        let deadline = Instant::now() + limit;
+        while self.shared.slots.clients() > 0 && Instant::now() < deadline {
+            self.shared.slots.reclaim().notify_waiters();
+            std::thread::sleep(DRAIN_STEP);
+        }
+        let cut = self.shared.slots.clients();
+        if let Some(runtime) = self.runtime.lock().take() {
+            runtime.shutdown_timeout(Duration::from_millis(100));
+        }
+        if let Some(log) = &self.shared.access_log {
+            log.close();
+        }
+        cut
+    }
+}
+
+/// Closes idle upstream connections that are too old, too many, or dead.
+async fn sweep(shared: Arc<Shared>) {
+    let mut tick = tokio::time::interval(SWEEP_EVERY);
+    loop {
+        tick.tick().await;
+        for upstream in &shared.snapshot.load().upstreams {
+            upstream.pool.sweep(upstream.keepalive_timeout, upstream.keepalive);
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Idle connections of one upstream (nginx: `keepalive`).
+//!
+//! One cap for the whole upstream, over all its servers and all threads, changeable while running.
+//! The least recently used connection is closed first; the most recently used is handed out first.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::UpstreamConn;
+
+/// Idle connections, least recently used first.
+#[derive(Debug, Default)]
+pub(in super::super) struct IdlePool {
+    idle: Mutex<VecDeque<Idle>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    conn: UpstreamConn,
+    since: Instant,
+    /// The thread whose event loop knows the socket: waking across threads costs more.
+    home: ThreadId,
+}
+
+impl IdlePool {
+    /// The most recently used idle connection to `address` that is still open, preferably one of
+    /// this thread.
+    pub(in super::super) fn take(&self, address: SocketAddr) -> Option<UpstreamConn> {
+        let here = thread::current().id();
+        let mut idle = self.idle.lock();
+        loop {
+            let mut found = None;
+            for (at, entry) in idle.iter().enumerate().rev() {
+                if entry.conn.address() == address {
+                    if entry.home == here {
+                        found = Some(at);
+                        break;
+                    }
+                    found = found.or(Some(at));
+                }
+            }
+            let mut entry = idle.remove(found?)?;
+            if entry.conn.is_quiet() {
+                return Some(entry.conn);
+            }
+        }
+    }
+
+    /// Keeps `conn`, closing the least recently used ones above `cap`.
+    pub(in super::super) fn put(&self, conn: UpstreamConn, cap: usize) {
+        let entry = Idle { conn: conn.rest(), since: Instant::now(), home: thread::current().id() };
+        let mut closed = Vec::new();
+        {
+            let mut idle = self.idle.lock();
+            idle.push_back(entry);
+            while idle.len() > cap {
+                closed.extend(idle.pop_front());
+            }
+        }
+        // Sockets are closed outside the lock.
+        drop(closed);
+    }
+
+    /// Closes what has been idle for `limit`, is above `cap`, or was closed by the server.
+    pub(in super::super) fn sweep(&self, limit: Duration, cap: usize) {
+        let now = Instant::now();
+        let mut closed = Vec::new();
+        {
+            let mut idle = self.idle.lock();
+            while idle.len() > cap {
+                closed.extend(idle.pop_front());
+            }
+            let mut at = 0;
+            while let Some(entry) = idle.get_mut(at) {
+                if now.duration_since(entry.since) >= limit || !entry.conn.is_quiet() {
+                    closed.extend(idle.remove(at));
+                } else {
+                    at += 1;
+                }
+            }
+        }
+        drop(closed);
+    }
+
+    /// How many connections are idle.
+    pub(in super::super) fn len(&self) -> usize {
+        self.idle.lock().len()
+    }
+
+    /// How many connections to `address` are idle.
+    pub(in super::super) fn len_to(&self, address: SocketAddr) -> usize {
+        self.idle.lock().iter().filter(|entry| entry.conn.address() == address).count()
+    }
+}
