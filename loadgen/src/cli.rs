@@ -18,10 +18,18 @@ pub struct Cli {
 pub enum Command {
     /// Drive a target that is already running, and print what was measured.
     Run(crate::run::command::Args),
+    /// Find contradictions between a scenario, a proxy configuration and the thresholds, by arithmetic.
+    Lint(crate::lint::command::Args),
+    /// Make the report of a run folder again.
+    Report(crate::report::command::Args),
     /// Serve the documented endpoints with a declared capacity: a stand-in for an API replica.
     Replica(crate::replica::command::Args),
     /// Compare reverse proxies: weir, nginx and HAProxy under the same load on this machine.
     Versus(crate::versus::command::Args),
+    /// Compare load generators: the wire and session engines beside wrk and others.
+    Engines(crate::calibrate::engines::Args),
+    /// Find the generator's own ceiling on this machine, and keep it.
+    Calibrate(crate::calibrate::command::Args),
 }
 
 impl Cli {
@@ -33,8 +41,12 @@ impl Cli {
     pub fn execute(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Run(args) => crate::run::command::execute(args),
+            Command::Lint(args) => crate::lint::command::execute(args),
+            Command::Report(args) => crate::report::command::execute(args),
             Command::Replica(args) => crate::replica::command::execute(args),
             Command::Versus(args) => crate::versus::command::execute(args),
+            Command::Engines(args) => crate::calibrate::engines::execute(args),
+            Command::Calibrate(args) => crate::calibrate::command::execute(args),
         }
     }
 }

@@ -6,11 +6,15 @@
 
 #![forbid(unsafe_code)]
 
+pub mod calibrate;
 pub mod cli;
 pub mod client;
 pub mod exit;
+pub mod judge;
+pub mod lint;
 pub mod record;
 pub mod replica;
+pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod schedule;

@@ -1,0 +1,116 @@
+//! The calibration of this machine, as a file.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use crate::{scenario::Engine, versus::machine::Machine};
+
+/// Where a calibration is kept, relative to the working directory.
+pub const FILE: &str = "results/calibration.json";
+
+/// What each client engine reaches against a server that does nothing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// When, RFC 3339, UTC.
+    pub at: String,
+    /// Version of `weir-bench`.
+    pub version: String,
+    /// Processor: a calibration of another machine says nothing.
+    pub cpu: String,
+    /// Cores of that machine.
+    pub cores: usize,
+    /// Connections that it was made with.
+    pub connections: u32,
+    /// Requests per second of one generator thread, by engine.
+    pub ceilings: BTreeMap<String, Ceiling>,
+}
+
+/// The limit of one engine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ceiling {
+    /// Requests per second of one thread: the median of the runs.
+    pub rate: f64,
+    /// Slowest run.
+    pub min: f64,
+    /// Fastest run.
+    pub max: f64,
+    /// CPU of the generator in microseconds for each request.
+    pub cpu_us: f64,
+    /// Runs.
+    pub runs: usize,
+}
+
+impl Calibration {
+    /// Reads a calibration, if there is one and it was made on a machine like this.
+    pub fn read(file: &Path) -> Option<Self> {
+        let found: Self = serde_json::from_slice(&std::fs::read(file).ok()?).ok()?;
+        let here = Machine::here();
+        (found.cpu == here.cpu && found.cores == here.cores).then_some(found)
+    }
+
+    /// Writes it, creating folders as needed.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn write(&self, file: &Path) -> anyhow::Result<()> {
+        if let Some(parent) = file.parent() {
+            std::fs::create_dir_all(parent)
+                .with_context(|| format!("cannot create {}", parent.display()))?;
+        }
+        std::fs::write(file, serde_json::to_vec_pretty(self)?)
+            .with_context(|| format!("cannot write {}", file.display()))
+    }
+}
+
+/// Requests per second that one thread of `engine` reached when this machine was calibrated;
+/// `None` if it was not (`weir-bench calibrate` does it).
+pub fn ceiling(engine: Engine) -> Option<f64> {
+    Calibration::read(&PathBuf::from(FILE))?
+        .ceilings
+        .get(engine.name())
+        .map(|ceiling| ceiling.rate)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_calibration_counts_only_on_its_own_machine() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("results/calibration.json");
+        assert_eq!(Calibration::read(&file), None);
+        let here = Machine::here();
+        let mut made = Calibration {
+            at: "2000-01-01T00:00:00Z".into(),
+            version: "1".into(),
+            cpu: here.cpu,
+            cores: here.cores,
+            connections: 64,
+            ceilings: BTreeMap::from([(
+                "wire".to_owned(),
+                Ceiling {
+                    rate: 1e5,
+                    min: 9e4,
+                    max: 1.1e5,
+                    cpu_us: 10.0,
+                    runs: 3,
+                },
+            )]),
+        };
+        made.write(&file).unwrap();
+        assert_eq!(Calibration::read(&file), Some(made.clone()));
+        made.cores += 1;
+        made.write(&file).unwrap();
+        assert_eq!(Calibration::read(&file), None);
+        std::fs::write(&file, "{").unwrap();
+        assert_eq!(Calibration::read(&file), None);
+    }
+}
