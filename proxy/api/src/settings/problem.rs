@@ -187,6 +187,38 @@ impl Problems {
         self.0
     }
 
+    /// These and others.
+    #[must_use]
+    pub fn and(mut self, others: Self) -> Self {
+        self.0.extend(others.0);
+        self
+    }
+
+    /// The same problems in a document that holds the present one under `name`.
+    #[must_use]
+    pub fn within(self, name: &str) -> Self {
+        let outer = |problem: Problem| {
+            let mut steps = vec![Step::Key(name.to_owned())];
+            steps.extend(problem.path.0);
+            let path = Path(steps);
+            Problem {
+                field: path.to_string(),
+                path,
+                ..problem
+            }
+        };
+        Self(self.0.into_iter().map(outer).collect())
+    }
+
+    /// The same problems, each with a remark on its circumstances.
+    #[must_use]
+    pub fn remarked(mut self, remark: &str) -> Self {
+        for problem in &mut self.0 {
+            problem.message = format!("{} ({remark})", problem.message);
+        }
+        self
+    }
+
     /// A value that passed the checks of the schema and yet is none of ours.
     pub(crate) fn internal(error: &serde_json::Error) -> Self {
         Self::one(Problem::new(Path::root(), error.to_string(), ""))

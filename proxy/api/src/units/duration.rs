@@ -41,6 +41,12 @@ pub fn format_duration(duration: Duration) -> String {
     }
 }
 
+/// Writes a point in time as RFC 3339 has it, in UTC with milliseconds.
+#[must_use]
+pub fn format_timestamp(time: std::time::SystemTime) -> String {
+    humantime::format_rfc3339_millis(time).to_string()
+}
+
 /// Serializes a duration as text.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ pub mod duration;
 mod rate;
 
 pub use bytes::ByteSize;
-pub use duration::{format_duration, parse_duration};
+pub use duration::{format_duration, format_timestamp, parse_duration};
 pub use rate::Rate;
 
 /// Text that is not the quantity it should be.

@@ -1,0 +1,80 @@
+//! Errors of the admin API.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use weir_api::{
+    admin::{ErrorBody, ErrorDetail},
+    settings::Problems,
+};
+
+use crate::settings::StoreError;
+
+/// An answer that is not a success.
+#[derive(Debug)]
+pub(super) struct Failure {
+    status: StatusCode,
+    error: ErrorDetail,
+}
+
+impl Failure {
+    /// A status with a word for programs and a message for people.
+    pub(super) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            error: ErrorDetail {
+                code: code.to_owned(),
+                message: message.into(),
+                field: None,
+                problems: Vec::new(),
+            },
+        }
+    }
+
+    /// A request that cannot be understood.
+    pub(super) fn bad_request(code: &str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+}
+
+impl From<Problems> for Failure {
+    fn from(problems: Problems) -> Self {
+        let mut failure = Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid_settings",
+            problems.to_string(),
+        );
+        let problems = problems.into_vec();
+        failure.error.field = problems.first().map(|problem| problem.field.clone());
+        failure.error.problems = problems;
+        failure
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let (status, code) = match error {
+            StoreError::Invalid(problems) => return problems.into(),
+            StoreError::Refused(_) => (StatusCode::UNPROCESSABLE_ENTITY, "refused"),
+            StoreError::NoOverride(_) => (StatusCode::NOT_FOUND, "no_such_override"),
+            StoreError::Stale { .. } => (StatusCode::PRECONDITION_FAILED, "stale_revision"),
+            StoreError::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too_many_overrides"),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let busy = self.status == StatusCode::SERVICE_UNAVAILABLE;
+        let body = Json(ErrorBody { error: self.error });
+        let mut response = (self.status, body).into_response();
+        if busy {
+            let headers = response.headers_mut();
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}

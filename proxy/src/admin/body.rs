@@ -1,0 +1,120 @@
+//! Reading what a request carries.
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Query, Request},
+    http::{HeaderMap, StatusCode, header, request::Parts},
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::answer::Failure;
+use crate::settings::{Author, Guarded};
+
+/// The largest body that is read.
+pub(super) const LIMIT: usize = 64 << 10;
+
+/// A body in JSON; none when there is no body.
+pub(super) struct Body(pub(super) Option<Value>);
+
+impl Body {
+    /// The body, which must be there.
+    pub(super) fn required(self) -> Result<Value, Failure> {
+        self.0.ok_or_else(|| {
+            Failure::bad_request(
+                "no_body",
+                "the request has no body; a JSON object is needed",
+            )
+        })
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|rejection| {
+                if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                    let message = format!("the body is larger than {LIMIT} bytes");
+                    Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
+                } else {
+                    Failure::bad_request("bad_body", rejection.body_text())
+                }
+            })?;
+        if bytes.is_empty() {
+            return Ok(Self(None));
+        }
+        serde_json::from_slice(&bytes)
+            .map(|value| Self(Some(value)))
+            // serde_json's message ends with line and column.
+            .map_err(|error| {
+                Failure::bad_request("not_json", format!("the body is not JSON: {error}"))
+            })
+    }
+}
+
+/// The conditions of a change and who makes it: `?dry_run=true&who=…&why=…` and `If-Match`.
+pub(super) struct Terms {
+    pub(super) guarded: Guarded,
+    pub(super) author: Author,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    #[serde(default)]
+    dry_run: bool,
+    #[serde(default)]
+    who: String,
+    #[serde(default)]
+    why: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Terms {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let query = Query::<Parameters>::from_request_parts(parts, state).await;
+        let Query(parameters) = query.map_err(|rejection| {
+            let message = format!(
+                "{}; allowed: dry_run=true or false, who, why",
+                rejection.body_text()
+            );
+            Failure::bad_request("bad_query", message)
+        })?;
+        let length = |text: &str| text.chars().count();
+        if length(&parameters.who) > 200 || length(&parameters.why) > 1000 {
+            let message = "who has at most 200 characters, why 1000";
+            return Err(Failure::bad_request("bad_query", message));
+        }
+        let who = if parameters.who.is_empty() {
+            "admin API".to_owned()
+        } else {
+            parameters.who
+        };
+        Ok(Self {
+            guarded: Guarded {
+                expected: if_match(&parts.headers)?,
+                dry_run: parameters.dry_run,
+            },
+            author: Author::new(who, parameters.why),
+        })
+    }
+}
+
+/// The revision that `If-Match` names: `"7"`, as in `ETag`; `*` matches any.
+fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Failure> {
+    let Some(value) = headers.get(header::IF_MATCH) else {
+        return Ok(None);
+    };
+    let text = value.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    text.trim_matches('"').parse().map(Some).map_err(|_| {
+        let message = format!("If-Match is {text:?}, not a revision such as \"7\" (as the ETag of /v1/settings has it)");
+        Failure::bad_request("bad_if_match", message)
+    })
+}

@@ -1,0 +1,110 @@
+//! What a configuration asks for, in a few lines.
+
+use std::fmt;
+
+use super::{Config, Route};
+use weir_api::{
+    settings::{Balance, LimitKey, RateLimit, Server, Upstream},
+    units::format_duration,
+};
+
+/// What a good configuration asks for; its text is the output of `weir check`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    lines: Vec<String>,
+}
+
+impl Summary {
+    /// Sums up a configuration.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let settings = config.settings();
+        let mut lines = Vec::new();
+        for listener in &config.listeners {
+            lines.push(format!("listener   {}", listener.address));
+        }
+        lines.push(format!("admin      {}", config.admin.listen));
+        lines.extend(config.routes.iter().map(route));
+        for (name, it) in &settings.upstream {
+            lines.push(upstream(name, it));
+            lines.extend(it.servers.iter().map(server));
+        }
+        for (name, limit) in &settings.rate_limit {
+            lines.push(rate_limit(name, limit));
+        }
+        lines.push(format!(
+            "limits     {} connections",
+            settings.connections.max
+        ));
+        Self { lines }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lines.join("\n"))
+    }
+}
+
+fn route(route: &Route) -> String {
+    let host = route.host.as_deref().unwrap_or("any host");
+    let limits = match route.rate_limit.as_slice() {
+        [] => String::new(),
+        names => format!(", limited by {}", names.join(", ")),
+    };
+    format!(
+        "route      {host} {} -> {}{limits}",
+        route.path, route.upstream
+    )
+}
+
+fn upstream(name: &str, it: &Upstream) -> String {
+    let balance = match it.balance {
+        Balance::LeastConn => "least_conn",
+        Balance::RoundRobin => "round_robin",
+    };
+    let idle = format_duration(it.keepalive_timeout);
+    format!(
+        "upstream   {name}: {balance}, keeps {} idle connections for {idle}, {} tries",
+        it.keepalive, it.retry.tries
+    )
+}
+
+fn server(server: &Server) -> String {
+    let mut line = format!("  server   {}", server.address);
+    if server.weight != 1 {
+        line += &format!(", weight {}", server.weight);
+    }
+    if server.max_fails == 0 {
+        line += ", never taken out";
+    } else {
+        let rest = format_duration(server.fail_timeout);
+        line += &format!(", out for {rest} after {} failures", server.max_fails);
+    }
+    if server.max_conns != 0 {
+        line += &format!(", at most {} requests at once", server.max_conns);
+    }
+    for (set, word) in [(server.backup, ", backup"), (server.down, ", down")] {
+        if set {
+            line += word;
+        }
+    }
+    line
+}
+
+fn rate_limit(name: &str, limit: &RateLimit) -> String {
+    let key: Vec<_> = limit.key.iter().map(LimitKey::to_string).collect();
+    let excess = match (limit.nodelay, limit.delay) {
+        (true, _) => " without delay".to_owned(),
+        (false, Some(n)) => format!(", {n} of it without delay"),
+        (false, None) => String::new(),
+    };
+    let off = if limit.enabled { "" } else { " (disabled)" };
+    format!(
+        "rate_limit {name}: {} by {}, burst {}{excess}, then {}{off}",
+        limit.rate,
+        key.join("+"),
+        limit.burst,
+        limit.status
+    )
+}

@@ -1,0 +1,486 @@
+//! The settings in force, and every way to change them.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use parking_lot::{Mutex, MutexGuard};
+use serde_json::Value;
+use tokio::sync::Notify;
+use weir_api::{
+    admin::{Change, OverrideView, RevisionView, SettingsView, Superseded},
+    schema::patch::{self, Leaves},
+    settings::{Path, Problem, Problems, Settings},
+};
+
+use super::{
+    Author, Clock, NewOverride, SystemClock,
+    layers::{Layers, diff},
+    overrides::{MAX_OVERRIDES, Override, bad_ttl},
+    revision::Revisions,
+};
+
+/// Settings in force, with their number.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// Counts publications, from 1.
+    pub revision: u64,
+    /// The settings.
+    pub settings: Arc<Settings>,
+}
+
+/// Called with settings before they are in force; an error keeps them from being published.
+///
+/// It runs while the store is locked: it may read [`Store::current`], which is still the old state,
+/// but must not call anything else of the store.
+pub type Hook = Box<dyn Fn(&Published) -> Result<(), String> + Send + Sync>;
+
+/// Why a change was not made. Everything is as it was before.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// What would come out is not valid.
+    #[error("{0}")]
+    Invalid(#[from] Problems),
+    /// The engine cannot work with it.
+    #[error("the settings are valid but cannot be put in force: {0}")]
+    Refused(String),
+    /// There is no such override, or it has ended.
+    #[error("there is no override {0:?}: it never existed or has ended")]
+    NoOverride(String),
+    /// Someone else changed settings in between.
+    #[error("the settings are at revision {current}, not at {expected}: read them again")]
+    Stale {
+        /// The revision in force.
+        current: u64,
+        /// The revision that the change was made for.
+        expected: u64,
+    },
+    /// Too many overrides at once.
+    #[error("there are {MAX_OVERRIDES} overrides already, and there may be no more at once")]
+    TooMany,
+}
+
+/// A change that was made, or with `dry_run` would be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Changed {
+    /// Number of the settings in force now.
+    pub revision: u64,
+    /// What is different from before.
+    pub diff: Vec<Change>,
+    /// Fields that overrides have lost to the change.
+    pub superseded: Vec<Superseded>,
+}
+
+/// What a reload of the file did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reloaded {
+    /// Number of the settings in force now.
+    pub revision: u64,
+    /// What is different from before.
+    pub diff: Vec<Change>,
+    /// Fields that the file changes without effect, because a patch or an override holds them.
+    pub shadowed: Vec<String>,
+}
+
+/// Conditions of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Guarded {
+    /// Make the change only when the settings still have this number.
+    pub expected: Option<u64>,
+    /// Check and compare, but change nothing.
+    pub dry_run: bool,
+}
+
+/// Whether a change is made or only tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Publish,
+    DryRun,
+}
+
+impl From<Guarded> for Kind {
+    fn from(guarded: Guarded) -> Self {
+        if guarded.dry_run {
+            Self::DryRun
+        } else {
+            Self::Publish
+        }
+    }
+}
+
+/// What changes together.
+pub(super) struct State {
+    pub(super) layers: Layers,
+    revisions: Revisions,
+    hooks: Vec<Hook>,
+}
+
+/// The settings in force and their layers. Readers never wait.
+pub struct Store {
+    current: ArcSwap<Published>,
+    state: Mutex<State>,
+    changed: Notify,
+    clock: Arc<dyn Clock>,
+}
+
+impl Store {
+    /// A store whose lowest layer is the file; revision 1.
+    ///
+    /// # Errors
+    /// When the settings are not valid.
+    pub fn new(file: &Settings) -> Result<Self, Problems> {
+        Self::with_clock(file, Arc::new(SystemClock))
+    }
+
+    /// As [`Store::new`], with another clock.
+    ///
+    /// # Errors
+    /// When the settings are not valid.
+    pub fn with_clock(file: &Settings, clock: Arc<dyn Clock>) -> Result<Self, Problems> {
+        file.validate()?;
+        let mut revisions = Revisions::default();
+        revisions.add(
+            1,
+            clock.wall(),
+            Author::new("start", "configuration file"),
+            Vec::new(),
+        );
+        Ok(Self {
+            current: ArcSwap::from_pointee(Published {
+                revision: 1,
+                settings: Arc::new(file.clone()),
+            }),
+            state: Mutex::new(State {
+                layers: Layers::new(file),
+                revisions,
+                hooks: Vec::new(),
+            }),
+            changed: Notify::new(),
+            clock,
+        })
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn current(&self) -> Arc<Published> {
+        self.current.load_full()
+    }
+
+    /// Number of the settings in force.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.current.load().revision
+    }
+
+    /// Calls `hook` now, and before every later publication.
+    ///
+    /// # Errors
+    /// When the hook refuses the settings in force; it is not kept then.
+    pub fn on_publish(&self, hook: Hook) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        hook(&self.current.load()).map_err(StoreError::Refused)?;
+        state.hooks.push(hook);
+        Ok(())
+    }
+
+    /// The settings in force with the layer that each changed field comes from.
+    #[must_use]
+    pub fn view(&self) -> SettingsView {
+        let state = self.lock();
+        let current = self.current.load();
+        SettingsView {
+            revision: current.revision,
+            effective: current.settings.to_json(),
+            sources: state.layers.sources(),
+        }
+    }
+
+    /// The last revisions, newest first.
+    #[must_use]
+    pub fn revisions(&self, most: usize) -> Vec<RevisionView> {
+        self.lock().revisions.view(most)
+    }
+
+    /// Changes settings until the proxy stops. A patch wins over overrides: see the
+    /// [module](super).
+    ///
+    /// # Errors
+    /// When the patch or what would come out is not valid, another change came in between, or the
+    /// engine refuses.
+    pub fn patch(
+        &self,
+        patch: &Value,
+        author: Author,
+        guarded: Guarded,
+    ) -> Result<Changed, StoreError> {
+        let mut state = self.lock();
+        self.expect(guarded)?;
+        let leaves = self.leaves(patch)?;
+        if leaves.is_empty() {
+            return Ok(self.unchanged());
+        }
+        let mut layers = state.layers.clone();
+        let superseded = layers.patch(leaves);
+        layers.effective_lasting()?;
+        let mut changed = self.commit(&mut state, layers, author, guarded.into())?;
+        changed.superseded = superseded;
+        Ok(changed)
+    }
+
+    /// Takes every patch back: what is left is the file and the overrides.
+    ///
+    /// # Errors
+    /// When what would come out is not valid, another change came in between, or the engine refuses.
+    pub fn discard_patches(&self, author: Author, guarded: Guarded) -> Result<Changed, StoreError> {
+        let mut state = self.lock();
+        self.expect(guarded)?;
+        let mut layers = state.layers.clone();
+        layers.patch = Leaves::new();
+        self.commit(&mut state, layers, author, guarded.into())
+    }
+
+    /// Changes settings for a time; the override (none in a dry run) and the change.
+    ///
+    /// # Errors
+    /// When the request or what would come out is not valid, there are too many overrides, another
+    /// change came in between, or the engine refuses.
+    pub fn create_override(
+        &self,
+        new: NewOverride,
+        guarded: Guarded,
+    ) -> Result<(OverrideView, Changed), StoreError> {
+        let mut state = self.lock();
+        self.expect(guarded)?;
+        let leaves = self.leaves(&new.settings).map_err(within_settings);
+        let leaves = together(new.check(), leaves)?;
+        if leaves.is_empty() {
+            let path = Path::root().key("settings");
+            return Err(Problems::one(Problem::new(
+                path,
+                "changes nothing",
+                "at least one setting",
+            ))
+            .into());
+        }
+        if state.layers.overrides.len() >= MAX_OVERRIDES {
+            return Err(StoreError::TooMany);
+        }
+        let created = Override::new(new_id(), new, leaves, self.clock.as_ref());
+        let author = Author::new(
+            created.owner.clone(),
+            format!("override {}", created.told()),
+        );
+        let mut layers = state.layers.clone();
+        layers.overrides.push(created.clone());
+        let changed = self
+            .commit(&mut state, layers, author, guarded.into())
+            .map_err(|error| match error {
+                StoreError::Invalid(problems) => StoreError::Invalid(within_settings(problems)),
+                other => other,
+            })?;
+        let mut view = created.view(self.clock.now(), changed.revision);
+        if guarded.dry_run {
+            view.id.clear();
+        }
+        Ok((view, changed))
+    }
+
+    /// Lets an override last for `ttl` from now; none: as long as it was created for.
+    ///
+    /// # Errors
+    /// When the time is out of range, or there is no such override.
+    pub fn renew_override(
+        &self,
+        id: &str,
+        ttl: Option<std::time::Duration>,
+    ) -> Result<OverrideView, StoreError> {
+        // One that is due has ended, even when the timer has not come to it yet.
+        self.expire_due();
+        if let Some(problem) = ttl.and_then(bad_ttl) {
+            return Err(Problems::one(problem).into());
+        }
+        let mut state = self.lock();
+        let found = state.layers.overrides.iter_mut().find(|o| o.id == id);
+        let active = found.ok_or_else(|| StoreError::NoOverride(id.to_owned()))?;
+        let ttl = ttl.unwrap_or(active.ttl);
+        active.renew(ttl, self.clock.as_ref());
+        self.changed.notify_one();
+        Ok(active.view(self.clock.now(), self.revision()))
+    }
+
+    /// Ends an override now.
+    ///
+    /// # Errors
+    /// When there is no such override, or the engine refuses.
+    pub fn delete_override(&self, id: &str, who: &str) -> Result<Changed, StoreError> {
+        self.expire_due();
+        let mut state = self.lock();
+        let before = self.current();
+        let mut layers = state.layers.clone();
+        let at = layers.overrides.iter().position(|o| o.id == id);
+        let removed = layers
+            .overrides
+            .remove(at.ok_or_else(|| StoreError::NoOverride(id.to_owned()))?);
+        let author = Author::new(who, format!("deleted override {}", removed.told()));
+        self.end(&mut state, layers, author)?;
+        let after = self.current();
+        Ok(Changed {
+            revision: after.revision,
+            diff: diff(&before.settings.to_json(), &after.settings.to_json()),
+            superseded: Vec::new(),
+        })
+    }
+
+    /// The overrides that have not ended, oldest first.
+    #[must_use]
+    pub fn overrides(&self) -> Vec<OverrideView> {
+        let (now, revision) = (self.clock.now(), self.revision());
+        let state = self.lock();
+        let active = state.layers.overrides.iter().filter(|o| o.due > now);
+        active.map(|o| o.view(now, revision)).collect()
+    }
+
+    /// Replaces the lowest layer. Patches and overrides stay.
+    ///
+    /// # Errors
+    /// When a patch or an override has no place in the new file or is not valid together with it, or
+    /// the engine refuses; nothing changes then.
+    pub fn reload(&self, file: &Settings, author: Author) -> Result<Reloaded, StoreError> {
+        file.validate()?;
+        let mut state = self.lock();
+        let mut layers = state.layers.clone();
+        let old = std::mem::replace(&mut layers.file, file.to_json());
+        Problems::none_or(homeless(&layers))?;
+        layers.effective_lasting()?;
+        let shadowed = layers.shadowed(&old);
+        let changed = self.commit(&mut state, layers, author, Kind::Publish)?;
+        Ok(Reloaded {
+            revision: changed.revision,
+            diff: changed.diff,
+            shadowed,
+        })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    pub(super) fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+
+    /// Signalled when the overrides have changed.
+    pub(super) fn changed(&self) -> &Notify {
+        &self.changed
+    }
+
+    /// Checks what comes out of the layers, asks the hooks, and publishes.
+    pub(super) fn commit(
+        &self,
+        state: &mut State,
+        layers: Layers,
+        author: Author,
+        kind: Kind,
+    ) -> Result<Changed, StoreError> {
+        let settings = layers.effective()?;
+        let old = self.current();
+        let diff = diff(&old.settings.to_json(), &settings.to_json());
+        if kind == Kind::DryRun {
+            return Ok(Changed {
+                diff,
+                ..self.unchanged()
+            });
+        }
+        let published = Published {
+            revision: old.revision + 1,
+            settings: Arc::new(settings),
+        };
+        for (n, hook) in state.hooks.iter().enumerate() {
+            if let Err(reason) = hook(&published) {
+                // Those that have already accepted go back; they accepted this state before.
+                for hook in state.hooks.iter().take(n) {
+                    let _ = hook(&old);
+                }
+                return Err(StoreError::Refused(reason));
+            }
+        }
+        let revision = published.revision;
+        self.current.store(Arc::new(published));
+        state.layers = layers;
+        state
+            .revisions
+            .add(revision, self.clock.wall(), author, diff.clone());
+        self.changed.notify_one();
+        Ok(Changed {
+            revision,
+            diff,
+            superseded: Vec::new(),
+        })
+    }
+
+    fn expect(&self, guarded: Guarded) -> Result<(), StoreError> {
+        let current = self.revision();
+        match guarded.expected {
+            Some(expected) if expected != current => Err(StoreError::Stale { current, expected }),
+            _ => Ok(()),
+        }
+    }
+
+    fn leaves(&self, patch: &Value) -> Result<Leaves, Problems> {
+        patch::leaves(patch, &self.current.load().settings.to_json())
+    }
+
+    fn unchanged(&self) -> Changed {
+        Changed {
+            revision: self.revision(),
+            diff: Vec::new(),
+            superseded: Vec::new(),
+        }
+    }
+}
+
+/// Fields of patches and overrides whose rate limit or upstream the file no longer has.
+fn homeless(layers: &Layers) -> Vec<Problem> {
+    let patch = layers.patch.keys().map(|path| (path, "a patch".to_owned()));
+    let overrides = layers.overrides.iter().flat_map(|active| {
+        let holder = format!("override {}", active.told());
+        active.leaves.keys().map(move |path| (path, holder.clone()))
+    });
+    patch
+        .chain(overrides)
+        .filter(|(path, _)| match path.steps() {
+            [table, name, _, ..] => layers
+                .file
+                .get(table.to_string())
+                .and_then(|table| table.get(name.to_string()))
+                .is_none(),
+            _ => false,
+        })
+        .map(|(path, holder)| {
+            let message = format!("set by {holder}, but the new file does not have it");
+            Problem::new(
+                path.clone(),
+                message,
+                "keep it in the file, or end what sets it first",
+            )
+        })
+        .collect()
+}
+
+/// Both results' problems together.
+fn together<T>(first: Result<(), Problems>, second: Result<T, Problems>) -> Result<T, Problems> {
+    match (first, second) {
+        (Ok(()), second) => second,
+        (Err(first), Ok(_)) => Err(first),
+        (Err(first), Err(second)) => Err(first.and(second)),
+    }
+}
+
+/// Problems of settings that are one field of a larger body.
+fn within_settings(problems: Problems) -> Problems {
+    problems.within("settings")
+}
+
+/// An id that no other override has, also not one of before a restart.
+fn new_id() -> String {
+    format!("ovr-{:012x}", rand::random::<u64>() >> 16)
+}
