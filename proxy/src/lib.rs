@@ -5,10 +5,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod compress;
+pub mod config;
 pub mod engine;
 pub mod http1;
 pub mod limit;
 pub mod observe;
 pub mod route;
+pub mod settings;
 pub mod upstream;
