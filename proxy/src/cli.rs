@@ -59,7 +59,7 @@ impl Cli {
 }
 
 fn check(file: &std::path::Path) -> ExitCode {
-    match Ok::<String,String>(format!("{file:?}")) {
+    match weir_proxy::config::check(file) {
         Ok(summary) => {
             print!("{summary}");
             ExitCode::SUCCESS

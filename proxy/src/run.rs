@@ -1,29 +1,39 @@
 //! `weir run`: the parts put together, and the signals.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
-use weir_api::config::{self, Config, LogFormat};
+use tracing::{error, info, warn};
+use tracing_subscriber::EnvFilter;
+use weir_proxy::admin::{self, AdminState, Phase, Readiness};
+use weir_proxy::config::{self, Config, LogFormat};
 use weir_proxy::engine::Engine;
 use weir_proxy::observe::access_log::{AccessLog, Format};
 use weir_proxy::observe::metrics::Metrics;
+use weir_proxy::settings::{Author, Store};
 
 use crate::cli::{EXIT_FAILED, EXIT_USAGE, RunArgs};
+
+/// How often `--exit-with-parent` looks whether the parent is there.
+const PARENT_CHECK: Duration = Duration::from_millis(250);
 
 /// Runs until a signal; the exit code says how it went.
 pub(crate) fn run(args: &RunArgs) -> ExitCode {
     let config = match config::load(&args.config) {
         Ok(config) => config,
         Err(problems) => {
-            eprint!("{problems}");
+            eprint!("{}", config::render(&problems));
             return ExitCode::from(EXIT_USAGE);
         }
     };
+    start_log();
     match serve(args, &config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
@@ -33,22 +43,82 @@ pub(crate) fn run(args: &RunArgs) -> ExitCode {
     }
 }
 
+/// The program's own log goes to standard error; `WEIR_LOG` chooses how much of it.
+fn start_log() {
+    let filter = EnvFilter::try_from_env("WEIR_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,pingora_core=error,pingora=error"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
+        .init();
+}
+
 fn serve(args: &RunArgs, config: &Config) -> anyhow::Result<()> {
+    let admin_listener = TcpListener::bind(config.admin.listen)
+        .with_context(|| format!("admin.listen: cannot listen on {}", config.admin.listen))?;
+    let admin_address = admin_listener.local_addr()?;
+    let store = Arc::new(Store::new(config.settings()).map_err(|e| anyhow::anyhow!("{e}"))?);
+    let log = open_log(config)?;
+    let first = store.current();
     let metrics = Arc::new(Metrics::new()?);
-    let access_log = open_log(config)?;
-    let settings = Arc::new(config.settings().clone());
-    let engine = Arc::new(Engine::start(config, 1, &settings, metrics, access_log)?);
-    if let Some(file) = &args.ports_file {
-        write_ports(file, &engine)?;
-    }
-    let rt = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    rt.block_on(async {
-        let mut term = signal(SignalKind::terminate())?;
-        term.recv().await;
-        anyhow::Ok(())
-    })?;
-    engine.drain();
-    Ok(())
+    let engine = Arc::new(Engine::start(config, first.revision, &first.settings, metrics, log)?);
+    store
+        .on_publish({
+            let engine = Arc::clone(&engine);
+            Box::new(move |next| engine.publish(next.revision, &next.settings).map_err(|e| e.to_string()))
+        })
+        .map_err(|e| anyhow::anyhow!("{e}"))?;
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the admin runtime")?;
+    runtime.block_on(async {
+        let readiness = Readiness::new();
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let state = admin_state(&engine, &store, readiness.clone());
+        let serving = tokio::spawn(admin::serve(admin_listener, state, async {
+            // A sender that is gone means the same as a signal.
+            let _ = stopped.await;
+        }));
+        let expiry = tokio::spawn({
+            let store = Arc::clone(&store);
+            async move { store.run_expiry().await }
+        });
+        readiness.enter(Phase::Ready);
+        announce(args, config, &engine, admin_address)?;
+        let reason = until_told_to_stop(args, config, &engine, &store).await?;
+        info!(reason, "draining");
+        readiness.enter(Phase::Draining);
+        let cut = drain(Arc::clone(&engine)).await;
+        if cut > 0 {
+            warn!(connections = cut, "timeouts.drain is over; connections were cut off");
+        }
+        expiry.abort();
+        // The receiver is gone only if serving has ended already.
+        let _ = stop.send(());
+        match serving.await {
+            Ok(Err(e)) => error!(error = %e, "admin listener failed"),
+            Err(e) => error!(error = %e, "admin task failed"),
+            Ok(Ok(())) => {}
+        }
+        if let Some(file) = &config.server.pid_file {
+            // The file may have been removed by hand.
+            let _ = std::fs::remove_file(file);
+        }
+        info!("bye");
+        Ok(())
+    })
+}
+
+fn admin_state(engine: &Arc<Engine>, store: &Arc<Store>, readiness: Readiness) -> AdminState {
+    let (for_metrics, for_upstreams, for_limits) = (Arc::clone(engine), Arc::clone(engine), Arc::clone(engine));
+    let overrides = Arc::clone(store);
+    AdminState::new(Arc::clone(store), readiness)
+        .with_metrics(move || for_metrics.metrics_text(overrides.overrides().len() as u64))
+        .with_upstreams(move || for_upstreams.upstreams_json())
+        .with_limits(move || for_limits.limits_json())
 }
 
 fn open_log(config: &Config) -> anyhow::Result<Option<AccessLog>> {
@@ -60,22 +130,121 @@ fn open_log(config: &Config) -> anyhow::Result<Option<AccessLog>> {
         LogFormat::Json => Format::Json,
         LogFormat::Text => Format::Text,
     };
-    let path = &log.path;
-    AccessLog::open(path, format)
+    AccessLog::open(&log.path, format)
         .map(Some)
-        .with_context(|| format!("access_log.path: cannot open {}", path.display()))
+        .with_context(|| format!("access_log.path: cannot open {}", log.path.display()))
 }
 
-fn write_ports(file: &Path, engine: &Engine) -> anyhow::Result<()> {
-    let text = json!({
-        "listeners": engine.addresses(),
-        "admin": "",
-        "pid": std::process::id(),
-    });
-    let dir = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let temp = dir.join(format!(".weir-ports-{}", std::process::id()));
-    let mut out = std::fs::File::create(&temp)?;
-    out.write_all(text.to_string().as_bytes())?;
-    std::fs::rename(&temp, file)?;
+/// Tells where the proxy can be reached.
+fn announce(args: &RunArgs, config: &Config, engine: &Engine, admin: SocketAddr) -> anyhow::Result<()> {
+    for address in engine.addresses() {
+        info!(%address, "listening");
+    }
+    info!(address = %admin, "admin API");
+    if let Some(file) = &config.server.pid_file {
+        write_whole(file, &format!("{}\n", std::process::id()))
+            .with_context(|| format!("server.pid_file: cannot write {}", file.display()))?;
+    }
+    if let Some(file) = &args.ports_file {
+        let listeners: Vec<String> = engine.addresses().iter().map(SocketAddr::to_string).collect();
+        let text = json!({ "listeners": listeners, "admin": admin.to_string(), "pid": std::process::id() });
+        write_whole(file, &text.to_string())
+            .with_context(|| format!("--ports-file: cannot write {}", file.display()))?;
+    }
     Ok(())
+}
+
+/// Writes a file so that a reader sees all of it or nothing.
+fn write_whole(file: &Path, text: &str) -> io::Result<()> {
+    let temp = file.with_extension(format!("{}.tmp", std::process::id()));
+    let mut out = std::fs::File::create(&temp)?;
+    out.write_all(text.as_bytes())?;
+    std::fs::rename(&temp, file)
+}
+
+/// Handles signals until one says stop; returns its name.
+async fn until_told_to_stop(
+    args: &RunArgs,
+    config: &Config,
+    engine: &Engine,
+    store: &Store,
+) -> anyhow::Result<&'static str> {
+    let parent = nix::unistd::getppid();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut quit = signal(SignalKind::quit())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut user1 = signal(SignalKind::user_defined1())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok("SIGTERM"),
+            _ = interrupt.recv() => return Ok("SIGINT"),
+            _ = quit.recv() => return Ok("SIGQUIT"),
+            () = parent_gone(parent), if args.exit_with_parent => return Ok("parent process ended"),
+            _ = hangup.recv() => reload(&args.config, config, engine, store),
+            _ = user1.recv() => engine.reopen_log(),
+        }
+    }
+}
+
+/// Resolves when this process has been handed to another parent.
+async fn parent_gone(parent: nix::unistd::Pid) {
+    while nix::unistd::getppid() == parent {
+        tokio::time::sleep(PARENT_CHECK).await;
+    }
+}
+
+/// Reads the file again. One that does not validate changes nothing.
+fn reload(file: &Path, running: &Config, engine: &Engine, store: &Store) {
+    let next = match config::load(file) {
+        Ok(next) => next,
+        Err(problems) => {
+            error!("reload refused, everything stays as it was:\n{}", config::render(&problems));
+            return;
+        }
+    };
+    let fixed: Vec<_> = running.fixed_differences(&next).into_iter().filter(|part| *part != "route").collect();
+    if !fixed.is_empty() {
+        warn!(parts = fixed.join(", "), "these parts of the file have changed and need a restart");
+    }
+    let old = engine.set_routes(next.routes.clone());
+    match store.reload(next.settings(), Author::new("SIGHUP", "configuration file read again")) {
+        Ok(done) => {
+            let now = store.current();
+            // Without a change of settings nothing is published, but the routes may be new.
+            if let Err(e) = engine.publish(now.revision, &now.settings) {
+                error!(error = %e, "cannot put the routes in force");
+                engine.set_routes(old.to_vec());
+                return;
+            }
+            info!(revision = done.revision, changes = done.diff.len(), "configuration file read again");
+            for path in &done.shadowed {
+                warn!(%path, "changed in the file, but a patch or an override is in force");
+            }
+        }
+        Err(e) => {
+            engine.set_routes(old.to_vec());
+            error!("reload refused, everything stays as it was: {e}");
+        }
+    }
+}
+
+/// Drains off this thread, so that the admin API answers meanwhile. A second signal ends it at once.
+async fn drain(engine: Arc<Engine>) -> u32 {
+    let draining = tokio::task::spawn_blocking(move || engine.drain());
+    let again = async {
+        let (Ok(mut terminate), Ok(mut interrupt)) =
+            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+        else {
+            return std::future::pending().await;
+        };
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+    };
+    tokio::select! {
+        cut = draining => cut.unwrap_or_default(),
+        () = again => {
+            warn!("told to stop again: not waiting any longer");
+            std::process::exit(i32::from(EXIT_FAILED))
+        }
+    }
 }
