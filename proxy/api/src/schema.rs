@@ -108,6 +108,8 @@ pub enum Applies {
     Live,
     /// On connections opened after the change.
     NewConnections,
+    /// When the file is read again (SIGHUP), without an interruption.
+    Reload,
     /// When the proxy starts.
     Restart,
 }
@@ -119,6 +121,7 @@ impl Applies {
         match self {
             Self::Live => "live",
             Self::NewConnections => "new-connections",
+            Self::Reload => "reload",
             Self::Restart => "restart",
         }
     }
@@ -200,6 +203,19 @@ impl Kind {
                 .collect::<Vec<_>>()
                 .join(" or "),
             Self::Text(rule) => rule.allowed.to_owned(),
+        }
+    }
+
+    /// What is allowed, without how to write it: `16 to 1000000`.
+    #[must_use]
+    pub fn range(&self) -> String {
+        use crate::units::format_duration as time;
+        match *self {
+            Self::Int(min, max) => format!("{min} to {max}"),
+            Self::Bytes(min, max) => format!("{min} to {max}"),
+            Self::Duration(min, max) => format!("{} to {}", time(min), time(max)),
+            Self::Rate => format!("1r/m to {}r/s", crate::units::Rate::MAX),
+            Self::Bool | Self::OneOf(_) | Self::Text(_) => self.allowed(),
         }
     }
 

@@ -15,7 +15,7 @@ pub use summary::Summary;
 /// Checks a file as `weir run` would read it: what it asks for, or every error with its line.
 ///
 /// # Errors
-/// The errors, rendered for a terminal.
+/// The errors, rendered for a terminal as whole lines.
 pub fn check(path: impl AsRef<Path>) -> Result<Summary, String> {
     load(path)
         .map(|config| Summary::new(&config))

@@ -15,7 +15,7 @@ pub fn render(errors: &ConfigErrors) -> String {
     let noun = if count == 1 { "error" } else { "errors" };
     let file = errors.as_slice().first().map_or("", |e| e.file.as_str());
     // Writing to a string cannot fail.
-    let _ = write!(out, "{file}: {count} {noun}");
+    let _ = writeln!(out, "{file}: {count} {noun}");
     out
 }
 
@@ -63,6 +63,6 @@ mod tests {
                         |\n2 | \tmax = 3\n  | \t      ^\n  \
                         allowed: a whole number from 16 to 1000000\n\n";
         assert!(shown.starts_with(expected), "{shown}");
-        assert!(shown.ends_with("weir.toml: 3 errors"), "{shown}");
+        assert!(shown.ends_with("weir.toml: 3 errors\n"), "{shown}");
     }
 }

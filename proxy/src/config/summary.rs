@@ -8,7 +8,7 @@ use weir_api::{
     units::format_duration,
 };
 
-/// What a good configuration asks for; its text is the output of `weir check`.
+/// What a good configuration asks for; its text is the output of `weir check`, whole lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     lines: Vec<String>,
@@ -42,7 +42,7 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.lines.join("\n"))
+        self.lines.iter().try_for_each(|line| writeln!(f, "{line}"))
     }
 }
 

@@ -21,6 +21,7 @@ mod layers;
 mod overrides;
 mod revision;
 mod store;
+mod temporary;
 
 pub use clock::{Clock, SystemClock};
 pub use overrides::{MAX_OVERRIDES, MAX_TTL, MIN_TTL, NewOverride};

@@ -42,7 +42,7 @@ pub static FILE: Table = Table {
         )
         .required()
         .nginx("location")
-        .applies(Applies::Restart),
+        .applies(Applies::Reload),
     ],
     rule: Some(rules::file),
 };
@@ -60,7 +60,7 @@ static SERVER: Table = Table {
         Field::one(
             "upgrade_socket",
             Kind::Text(text::FILE_PATH),
-            "Where an old process hands its listening sockets to a new one.",
+            "Where an old process will hand its listening sockets to a new one; read, but upgrades are not there yet.",
         )
         .or("\"/run/weir/upgrade.sock\"")
         .applies(Applies::Restart),
@@ -144,7 +144,7 @@ static ROUTE: Table = Table {
             "Only requests for this host; without it, requests for any.",
         )
         .nginx("server_name")
-        .applies(Applies::Restart),
+        .applies(Applies::Reload),
         Field::one(
             "path",
             Kind::Text(text::PREFIX),
@@ -152,11 +152,11 @@ static ROUTE: Table = Table {
         )
         .or("\"/\"")
         .nginx("location")
-        .applies(Applies::Restart),
+        .applies(Applies::Reload),
         Field::one("upstream", Kind::Text(text::NAME), "The upstream's name.")
             .required()
             .nginx("proxy_pass")
-            .applies(Applies::Restart),
+            .applies(Applies::Reload),
         Field::list(
             "rate_limit",
             Kind::Text(text::NAME),
@@ -164,21 +164,21 @@ static ROUTE: Table = Table {
         )
         .or("[]")
         .nginx("limit_req")
-        .applies(Applies::Restart),
+        .applies(Applies::Reload),
         Field::new(
             "request_headers",
             Shape::Table(&HEADERS),
             "Changes to the request before it goes to the server.",
         )
         .nginx("proxy_set_header")
-        .applies(Applies::Restart),
+        .applies(Applies::Reload),
         Field::new(
             "response_headers",
             Shape::Table(&HEADERS),
             "Changes to the response before it goes to the client.",
         )
         .nginx("add_header, proxy_hide_header")
-        .applies(Applies::Restart),
+        .applies(Applies::Reload),
     ],
     rule: None,
 };
@@ -191,14 +191,14 @@ static HEADERS: Table = Table {
             "Headers to set, by name; an existing one is replaced.",
         )
         .or("{}")
-        .applies(Applies::Restart),
+        .applies(Applies::Reload),
         Field::list(
             "remove",
             Kind::Text(text::HEADER_NAME),
             "Headers to remove.",
         )
         .or("[]")
-        .applies(Applies::Restart),
+        .applies(Applies::Reload),
     ],
     rule: None,
 };

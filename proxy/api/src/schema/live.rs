@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Applies, Field, Kind, Shape, Table, rules, text};
+use super::{Field, Kind, Shape, Table, rules, text};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -254,8 +254,7 @@ static UPSTREAM: Table = Table {
             "How long a kept connection may stay idle.",
         )
         .or("\"60s\"")
-        .nginx("keepalive_timeout")
-        .applies(Applies::NewConnections),
+        .nginx("keepalive_timeout"),
         Field::new(
             "retry",
             Shape::Table(&RETRY),

@@ -62,13 +62,17 @@ fn row(field: &Field, out: &mut String) {
     let default = match field.default {
         Some(text) => format!("`{text}`"),
         None if field.required => "required".to_owned(),
+        None if matches!(field.shape, Shape::Later) => String::new(),
         None => "unset".to_owned(),
+    };
+    let applies = match field.shape {
+        Shape::Later => "",
+        _ => field.applies.as_str(),
     };
     let _ = writeln!(
         out,
-        "| `{}` | {allowed} | {default} | {} | {} | {} |",
+        "| `{}` | {allowed} | {default} | {applies} | {} | {} |",
         field.name,
-        field.applies.as_str(),
         nginx(field),
         field.help
     );

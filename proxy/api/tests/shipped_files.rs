@@ -1,0 +1,80 @@
+//! The configurations and the reference that ship with the project agree with the code.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::{fs, path::PathBuf};
+
+use weir_api::{config, schema};
+
+fn shipped(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(path)
+}
+
+#[test]
+fn the_configurations_are_good_and_the_documented_ones() {
+    for (file, servers) in [
+        ("config/proxy.toml", 1),
+        ("config/proxy-two-replicas.toml", 2),
+    ] {
+        let config = config::load(shipped(file)).unwrap_or_else(|errors| panic!("{errors}"));
+        let settings = config.settings();
+        let limit = &settings.rate_limit["api_limit"];
+        assert_eq!(settings.connections.max, 1024);
+        assert_eq!(
+            (limit.rate.to_string(), limit.burst, limit.nodelay),
+            ("10r/s".to_owned(), 20, true)
+        );
+        assert_eq!(settings.timeouts.connect.as_secs(), 30);
+        assert_eq!(
+            (settings.compression.enabled, settings.compression.level),
+            (true, 6)
+        );
+        let api = &settings.upstream["api"];
+        assert_eq!((api.keepalive, api.servers.len()), (32, servers));
+        assert!(
+            api.servers
+                .iter()
+                .all(|s| s.max_fails == 3 && s.fail_timeout.as_secs() == 30)
+        );
+    }
+}
+
+/// Run with `WEIR_UPDATE_DOCS=1` to print the tables into the file.
+#[test]
+fn the_reference_has_every_setting() {
+    const BEGIN: &str =
+        "<!-- settings: printed from the code, see proxy/api/tests/shipped_files.rs -->\n";
+    const END: &str = "<!-- end of settings -->\n";
+    let path = shipped("docs/reference/proxy-config.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let (before, rest) = text.split_once(BEGIN).unwrap();
+    let (tables, after) = rest.split_once(END).unwrap();
+    let expected = format!("\n{}", schema::reference::markdown(&schema::FILE));
+    if std::env::var_os("WEIR_UPDATE_DOCS").is_some() {
+        fs::write(&path, format!("{before}{BEGIN}{expected}{END}{after}")).unwrap();
+        return;
+    }
+    assert!(
+        tables == expected,
+        "{} is behind the code: run WEIR_UPDATE_DOCS=1 cargo test -p weir-api --test shipped_files",
+        path.display()
+    );
+}
+
+/// Every complete example of the reference is a configuration that works.
+#[test]
+fn the_examples_of_the_reference_are_good() {
+    let path = shipped("docs/reference/proxy-config.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let mut found = 0;
+    for block in text.split("```toml\n").skip(1) {
+        let (example, _) = block.split_once("```").unwrap();
+        if example.contains("[[listener]]") {
+            config::parse(example, "example")
+                .unwrap_or_else(|errors| panic!("{errors}\n{example}"));
+            found += 1;
+        }
+    }
+    assert!(found > 0);
+}
