@@ -62,11 +62,21 @@ fn serve(args: &RunArgs, config: &Config) -> anyhow::Result<()> {
     let log = open_log(config)?;
     let first = store.current();
     let metrics = Arc::new(Metrics::new()?);
-    let engine = Arc::new(Engine::start(config, first.revision, &first.settings, metrics, log)?);
+    let engine = Arc::new(Engine::start(
+        config,
+        first.revision,
+        &first.settings,
+        metrics,
+        log,
+    )?);
     store
         .on_publish({
             let engine = Arc::clone(&engine);
-            Box::new(move |next| engine.publish(next.revision, &next.settings).map_err(|e| e.to_string()))
+            Box::new(move |next| {
+                engine
+                    .publish(next.revision, &next.settings)
+                    .map_err(|e| e.to_string())
+            })
         })
         .map_err(|e| anyhow::anyhow!("{e}"))?;
 
@@ -93,7 +103,10 @@ fn serve(args: &RunArgs, config: &Config) -> anyhow::Result<()> {
         readiness.enter(Phase::Draining);
         let cut = drain(Arc::clone(&engine)).await;
         if cut > 0 {
-            warn!(connections = cut, "timeouts.drain is over; connections were cut off");
+            warn!(
+                connections = cut,
+                "timeouts.drain is over; connections were cut off"
+            );
         }
         expiry.abort();
         // The receiver is gone only if serving has ended already.
@@ -113,7 +126,8 @@ fn serve(args: &RunArgs, config: &Config) -> anyhow::Result<()> {
 }
 
 fn admin_state(engine: &Arc<Engine>, store: &Arc<Store>, readiness: Readiness) -> AdminState {
-    let (for_metrics, for_upstreams, for_limits) = (Arc::clone(engine), Arc::clone(engine), Arc::clone(engine));
+    let (for_metrics, for_upstreams, for_limits) =
+        (Arc::clone(engine), Arc::clone(engine), Arc::clone(engine));
     let overrides = Arc::clone(store);
     AdminState::new(Arc::clone(store), readiness)
         .with_metrics(move || for_metrics.metrics_text(overrides.overrides().len() as u64))
@@ -136,7 +150,12 @@ fn open_log(config: &Config) -> anyhow::Result<Option<AccessLog>> {
 }
 
 /// Tells where the proxy can be reached.
-fn announce(args: &RunArgs, config: &Config, engine: &Engine, admin: SocketAddr) -> anyhow::Result<()> {
+fn announce(
+    args: &RunArgs,
+    config: &Config,
+    engine: &Engine,
+    admin: SocketAddr,
+) -> anyhow::Result<()> {
     for address in engine.addresses() {
         info!(%address, "listening");
     }
@@ -146,7 +165,11 @@ fn announce(args: &RunArgs, config: &Config, engine: &Engine, admin: SocketAddr)
             .with_context(|| format!("server.pid_file: cannot write {}", file.display()))?;
     }
     if let Some(file) = &args.ports_file {
-        let listeners: Vec<String> = engine.addresses().iter().map(SocketAddr::to_string).collect();
+        let listeners: Vec<String> = engine
+            .addresses()
+            .iter()
+            .map(SocketAddr::to_string)
+            .collect();
         let text = json!({ "listeners": listeners, "admin": admin.to_string(), "pid": std::process::id() });
         write_whole(file, &text.to_string())
             .with_context(|| format!("--ports-file: cannot write {}", file.display()))?;
@@ -199,16 +222,29 @@ fn reload(file: &Path, running: &Config, engine: &Engine, store: &Store) {
     let next = match config::load(file) {
         Ok(next) => next,
         Err(problems) => {
-            error!("reload refused, everything stays as it was:\n{}", config::render(&problems));
+            error!(
+                "reload refused, everything stays as it was:\n{}",
+                config::render(&problems)
+            );
             return;
         }
     };
-    let fixed: Vec<_> = running.fixed_differences(&next).into_iter().filter(|part| *part != "route").collect();
+    let fixed: Vec<_> = running
+        .fixed_differences(&next)
+        .into_iter()
+        .filter(|part| *part != "route")
+        .collect();
     if !fixed.is_empty() {
-        warn!(parts = fixed.join(", "), "these parts of the file have changed and need a restart");
+        warn!(
+            parts = fixed.join(", "),
+            "these parts of the file have changed and need a restart"
+        );
     }
     let old = engine.set_routes(next.routes.clone());
-    match store.reload(next.settings(), Author::new("SIGHUP", "configuration file read again")) {
+    match store.reload(
+        next.settings(),
+        Author::new("SIGHUP", "configuration file read again"),
+    ) {
         Ok(done) => {
             let now = store.current();
             // Without a change of settings nothing is published, but the routes may be new.
@@ -217,7 +253,11 @@ fn reload(file: &Path, running: &Config, engine: &Engine, store: &Store) {
                 engine.set_routes(old.to_vec());
                 return;
             }
-            info!(revision = done.revision, changes = done.diff.len(), "configuration file read again");
+            info!(
+                revision = done.revision,
+                changes = done.diff.len(),
+                "configuration file read again"
+            );
             for path in &done.shadowed {
                 warn!(%path, "changed in the file, but a patch or an override is in force");
             }
@@ -233,9 +273,10 @@ fn reload(file: &Path, running: &Config, engine: &Engine, store: &Store) {
 async fn drain(engine: Arc<Engine>) -> u32 {
     let draining = tokio::task::spawn_blocking(move || engine.drain());
     let again = async {
-        let (Ok(mut terminate), Ok(mut interrupt)) =
-            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-        else {
+        let (Ok(mut terminate), Ok(mut interrupt)) = (
+            signal(SignalKind::terminate()),
+            signal(SignalKind::interrupt()),
+        ) else {
             return std::future::pending().await;
         };
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }

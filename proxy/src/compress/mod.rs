@@ -29,11 +29,12 @@ pub fn accepts_gzip(headers: &HeaderMap) -> bool {
 
 /// `q=0`, `q=0.0`, `q=0.000`.
 fn is_zero_quality(parameter: &[u8]) -> bool {
-    let Some((name, value)) = parameter
-        .iter()
-        .position(|&b| b == b'=')
-        .map(|at| (&parameter[..at], parameter.get(at + 1..).unwrap_or_default()))
-    else {
+    let Some((name, value)) = parameter.iter().position(|&b| b == b'=').map(|at| {
+        (
+            &parameter[..at],
+            parameter.get(at + 1..).unwrap_or_default(),
+        )
+    }) else {
         return false;
     };
     name.trim_ascii().eq_ignore_ascii_case(b"q")
@@ -111,7 +112,9 @@ impl Gzip {
     /// A compressor at `level`, 1 to 9.
     #[must_use]
     pub fn new(level: u32) -> Self {
-        Self { encoder: GzEncoder::new(Vec::new(), Level::new(level.min(9))) }
+        Self {
+            encoder: GzEncoder::new(Vec::new(), Level::new(level.min(9))),
+        }
     }
 
     /// Compresses `data`; what is ready so far may be empty.

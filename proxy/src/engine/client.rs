@@ -57,7 +57,11 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::Malformed`] if pingora refuses the head.
-    pub(super) async fn http1(stream: Stream, input: BytesMut, limits: ClientTimeouts) -> Result<Self, (Self, ClientError)> {
+    pub(super) async fn http1(
+        stream: Stream,
+        input: BytesMut,
+        limits: ClientTimeouts,
+    ) -> Result<Self, (Self, ClientError)> {
         let mut session = SessionV1::new(stream);
         session.set_pipelining_enabled(true);
         session.set_pipelined_prefix(input);
@@ -65,7 +69,9 @@ impl Client {
         session.set_write_timeout(Some(limits.send));
         session.set_total_drain_timeout(Some(DRAIN_LIMIT));
         let read = session.read_request().await;
-        let client = Self { session: ServerSession::H1(session) };
+        let client = Self {
+            session: ServerSession::H1(session),
+        };
         match read {
             Ok(Some(_)) => Ok(client),
             Ok(None) => Err((client, ClientError::Gone)),
@@ -97,7 +103,13 @@ impl Client {
     }
 
     pub(super) async fn send_continue(&mut self) -> Result<(), ClientError> {
-        Ok(self.session.write_continue_response().await?)
+        // Writing any head before the body is there would otherwise end the connection after it.
+        self.session
+            .set_close_on_response_before_downstream_finish(false);
+        let sent = self.session.write_continue_response().await;
+        self.session
+            .set_close_on_response_before_downstream_finish(true);
+        Ok(sent?)
     }
 
     pub(super) fn is_body_done(&mut self) -> bool {
@@ -125,7 +137,8 @@ impl Client {
     /// The connection may be used again even though the answer goes out before the request body
     /// has been read; the rest is then read and thrown away.
     pub(super) fn keep_despite_unread_body(&mut self) {
-        self.session.set_close_on_response_before_downstream_finish(false);
+        self.session
+            .set_close_on_response_before_downstream_finish(false);
     }
 
     pub(super) fn answer_started(&self) -> bool {
@@ -134,7 +147,10 @@ impl Client {
             .is_some_and(|head| !head.status.is_informational())
     }
 
-    pub(super) async fn write_head(&mut self, head: Box<ResponseHeader>) -> Result<(), ClientError> {
+    pub(super) async fn write_head(
+        &mut self,
+        head: Box<ResponseHeader>,
+    ) -> Result<(), ClientError> {
         Ok(self.session.write_response_header(head).await?)
     }
 
@@ -144,7 +160,11 @@ impl Client {
             ServerSession::H1(session) => {
                 session.write_body(data).await?;
             }
-            other => other.write_response_body(Bytes::copy_from_slice(data), false).await?,
+            other => {
+                other
+                    .write_response_body(Bytes::copy_from_slice(data), false)
+                    .await?
+            }
         }
         Ok(())
     }

@@ -33,7 +33,11 @@ pub(super) struct Coalesce {
 
 impl Coalesce {
     pub(super) fn new(inner: Stream) -> Self {
-        Self { inner, out: Vec::new(), written: 0 }
+        Self {
+            inner,
+            out: Vec::new(),
+            written: 0,
+        }
     }
 
     /// Writes what is buffered.
@@ -52,13 +56,21 @@ impl Coalesce {
 }
 
 impl AsyncRead for Coalesce {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Coalesce {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         if this.out.is_empty() {
             if buf.len() > HIGH_WATER / 2 {

@@ -39,7 +39,11 @@ pub(super) struct Front {
 
 #[async_trait]
 impl ServerApp for Front {
-    async fn process_new(self: &Arc<Self>, stream: Stream, _shutdown: &ShutdownWatch) -> Option<Stream> {
+    async fn process_new(
+        self: &Arc<Self>,
+        stream: Stream,
+        _shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
         let shared = &self.shared;
         let max = shared.snapshot.load().settings.connections.max;
         let Some(_slot) = shared.slots.take(Side::Client, max) else {
@@ -52,15 +56,16 @@ impl ServerApp for Front {
         let mut input = BytesMut::new();
         let mut fresh = true;
         loop {
-            let arrival = match await_head(shared, &mut stream, &mut input, &mut timer, peer, fresh).await {
-                Head::Complete(arrival) => arrival,
-                Head::Refused(status) => {
-                    shared.metrics.bad_request(status);
-                    refuse(&mut stream, status).await;
-                    return None;
-                }
-                Head::Closed => return None,
-            };
+            let arrival =
+                match await_head(shared, &mut stream, &mut input, &mut timer, peer, fresh).await {
+                    Head::Complete(arrival) => arrival,
+                    Head::Refused(status) => {
+                        shared.metrics.bad_request(status);
+                        refuse(&mut stream, status).await;
+                        return None;
+                    }
+                    Head::Closed => return None,
+                };
             // Boxed, so that an idle connection does not carry the room of a busy one.
             let served = Box::pin(serve(shared, stream, std::mem::take(&mut input), arrival)).await;
             (stream, input) = served?;
@@ -89,7 +94,11 @@ async fn await_head(
         let limit = {
             let snapshot = shared.snapshot.load();
             let timeouts = &snapshot.settings.timeouts;
-            if fresh { timeouts.client_header } else { timeouts.keepalive }
+            if fresh {
+                timeouts.client_header
+            } else {
+                timeouts.keepalive
+            }
         };
         if !first_bytes(shared, stream, input, timer, limit).await {
             return Head::Closed;
@@ -128,7 +137,12 @@ async fn await_head(
 }
 
 fn arrival(peer: SocketAddr, wall: SystemTime, at: Instant, summary: HeadSummary) -> Arrival {
-    Arrival { peer, wall, at, summary }
+    Arrival {
+        peer,
+        wall,
+        at,
+        summary,
+    }
 }
 
 fn max_header(shared: &Shared) -> usize {
@@ -159,7 +173,11 @@ async fn first_bytes(
 }
 
 /// Reads once, by way of the stack, so that nothing is allocated before there is something to hold.
-fn poll_more(stream: &mut Stream, input: &mut BytesMut, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+fn poll_more(
+    stream: &mut Stream,
+    input: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
     let mut room = [const { MaybeUninit::<u8>::uninit() }; READ_SIZE];
     let mut buf = ReadBuf::uninit(&mut room);
     ready!(Pin::new(stream).poll_read(cx, &mut buf))?;
@@ -199,7 +217,9 @@ impl Timer {
     /// Resolves at `deadline`.
     async fn until(&mut self, deadline: Instant) {
         let deadline = tokio::time::Instant::from_std(deadline);
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        let sleep = self
+            .sleep
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         if sleep.deadline() > deadline {
             sleep.as_mut().reset(deadline);
         }

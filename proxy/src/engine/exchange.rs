@@ -216,7 +216,9 @@ impl Exchange<'_> {
                     if self.wait().await? == 0 {
                         return Err(Failure::Closed);
                     }
-                    self.progress.first_byte.get_or_insert_with(|| sent_at.elapsed());
+                    self.progress
+                        .first_byte
+                        .get_or_insert_with(|| sent_at.elapsed());
                 }
             }
         }
@@ -241,7 +243,11 @@ impl Exchange<'_> {
             let step = body.step(self.server.input())?;
             if step.data > 0 {
                 let from = step.consumed - step.data;
-                let data = self.server.input().get(from..step.consumed).unwrap_or_default();
+                let data = self
+                    .server
+                    .input()
+                    .get(from..step.consumed)
+                    .unwrap_or_default();
                 self.progress.body_bytes += match gzip.as_mut() {
                     None => {
                         self.client.write_body(data).await?;
@@ -267,7 +273,9 @@ impl Exchange<'_> {
         self.client.end_body().await?;
         // Bytes beyond the answer belong to nobody: such a connection is not to be trusted.
         let clean = body.is_done() && self.server.input().is_empty();
-        Ok(Done { keep_upstream: clean && !close_upstream && self.sent })
+        Ok(Done {
+            keep_upstream: clean && !close_upstream && self.sent,
+        })
     }
 
     /// Decides on compression and changes the head accordingly.
@@ -282,7 +290,13 @@ impl Exchange<'_> {
             return None;
         }
         let request = self.client.request();
-        if !is_compressible(settings, &request.method, answer.status, &answer.headers, length) {
+        if !is_compressible(
+            settings,
+            &request.method,
+            answer.status,
+            &answer.headers,
+            length,
+        ) {
             return None;
         }
         // Caches must know that the answer depends on what the client accepts, compressed or not.
@@ -300,7 +314,12 @@ impl Exchange<'_> {
     }
 
     /// States the framing towards the client.
-    fn frame(&mut self, answer: &mut ResponseHeader, framing: Framing, compressed: bool) -> Result<(), Failure> {
+    fn frame(
+        &mut self,
+        answer: &mut ResponseHeader,
+        framing: Framing,
+        compressed: bool,
+    ) -> Result<(), Failure> {
         let sized = matches!(framing, Framing::None | Framing::Length(_)) && !compressed;
         if sized {
             if answer.status == http::StatusCode::NO_CONTENT {
@@ -310,7 +329,10 @@ impl Exchange<'_> {
         }
         if self.client.is_modern() {
             answer
-                .insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))
+                .insert_header(
+                    header::TRANSFER_ENCODING,
+                    HeaderValue::from_static("chunked"),
+                )
                 .map_err(|e| Failure::BadAnswer(e.to_string()))?;
         } else {
             self.client.close_after();
@@ -320,7 +342,8 @@ impl Exchange<'_> {
 
     fn decorate(&self, answer: &mut ResponseHeader) -> Result<(), Failure> {
         let bad = |e: Box<pingora::Error>| Failure::BadAnswer(e.to_string());
-        let id = HeaderValue::from_str(self.plan.id).map_err(|e| Failure::BadAnswer(e.to_string()))?;
+        let id =
+            HeaderValue::from_str(self.plan.id).map_err(|e| Failure::BadAnswer(e.to_string()))?;
         answer.insert_header(&X_REQUEST_ID, id).map_err(bad)?;
         for name in &self.plan.response_headers.remove {
             answer.remove_header(name);
@@ -361,7 +384,9 @@ impl Exchange<'_> {
             }
         }
         let _ = self.client.end_body().await;
-        Ok(Done { keep_upstream: false })
+        Ok(Done {
+            keep_upstream: false,
+        })
     }
 }
 
@@ -375,7 +400,8 @@ async fn write_if_any(client: &mut Client, data: &[u8]) -> Result<u64, ClientErr
 /// The server's head as pingora's type, without framing of its own.
 fn plain_head(head: &ResponseHead) -> Result<Box<ResponseHeader>, Failure> {
     let bad = |e: Box<pingora::Error>| Failure::BadAnswer(e.to_string());
-    let mut answer = ResponseHeader::build_no_case(head.status, Some(head.fields.len() + 4)).map_err(bad)?;
+    let mut answer =
+        ResponseHeader::build_no_case(head.status, Some(head.fields.len() + 4)).map_err(bad)?;
     answer.set_version(Version::HTTP_11);
     if let Some(reason) = &head.reason {
         answer.set_reason_phrase(Some(reason)).map_err(bad)?;

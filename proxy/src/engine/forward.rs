@@ -54,12 +54,19 @@ impl Origin {
     pub(super) fn find(peer: IpAddr, trusted: &[IpNet], req: &RequestHeader) -> Self {
         let is_trusted = |ip: &IpAddr| trusted.iter().any(|net| net.contains(ip));
         if trusted.is_empty() || !is_trusted(&peer) {
-            return Self { peer, client: peer, trusted: false };
+            return Self {
+                peer,
+                client: peer,
+                trusted: false,
+            };
         }
         let mut client = peer;
         'lines: for value in req.headers.get_all("x-forwarded-for").iter().rev() {
             for item in value.as_bytes().rsplit(|&b| b == b',') {
-                let Some(ip) = std::str::from_utf8(item.trim_ascii()).ok().and_then(|t| t.parse().ok()) else {
+                let Some(ip) = std::str::from_utf8(item.trim_ascii())
+                    .ok()
+                    .and_then(|t| t.parse().ok())
+                else {
                     break 'lines;
                 };
                 client = ip;
@@ -68,7 +75,11 @@ impl Origin {
                 }
             }
         }
-        Self { peer, client, trusted: true }
+        Self {
+            peer,
+            client,
+            trusted: true,
+        }
     }
 }
 
@@ -86,6 +97,8 @@ pub(super) struct Forward<'a> {
     pub(super) origin: Origin,
     pub(super) id: &'a str,
     pub(super) scheme: &'a str,
+    /// Name of the upstream: the `Host` of a request that has none (nginx: `$proxy_host`).
+    pub(super) upstream: &'a str,
     pub(super) body: RequestBody,
     pub(super) upgrade: bool,
     pub(super) ops: &'a HeaderOps,
@@ -102,9 +115,9 @@ pub(super) fn write_head(out: &mut Vec<u8>, req: &RequestHeader, fwd: &Forward<'
     out.extend_from_slice(b" HTTP/1.1\r\n");
 
     let nominated = nominated(req);
-    let host = req.headers.get(header::HOST);
-    if let Some(host) = host.filter(|_| !fwd.ops.replaces(&header::HOST)) {
-        field(out, b"host", host.as_bytes());
+    if !fwd.ops.replaces(&header::HOST) {
+        let host = req.headers.get(header::HOST).map(HeaderValue::as_bytes);
+        field(out, b"host", host.unwrap_or(fwd.upstream.as_bytes()));
     }
     for (name, value) in &req.headers {
         if is_ours(name) || fwd.ops.replaces(name) || nominated.contains(name) {
@@ -204,12 +217,19 @@ fn is_ours(name: &HeaderName) -> bool {
 fn nominated(req: &RequestHeader) -> Vec<HeaderName> {
     let mut names = Vec::new();
     for value in req.headers.get_all(header::CONNECTION) {
-        for token in value.as_bytes().split(|&b| b == b',').map(<[u8]>::trim_ascii) {
+        for token in value
+            .as_bytes()
+            .split(|&b| b == b',')
+            .map(<[u8]>::trim_ascii)
+        {
             if token.eq_ignore_ascii_case(b"keep-alive") || token.eq_ignore_ascii_case(b"close") {
                 continue;
             }
             if let Ok(name) = HeaderName::from_bytes(token)
-                && !matches!(name, header::AUTHORIZATION | header::COOKIE | header::CONTENT_TYPE)
+                && !matches!(
+                    name,
+                    header::AUTHORIZATION | header::COOKIE | header::CONTENT_TYPE
+                )
             {
                 names.push(name);
             }
@@ -224,7 +244,9 @@ pub(super) fn origin_form(req: &RequestHeader) -> &[u8] {
     if raw.starts_with(b"/") || raw == b"*" {
         return raw;
     }
-    req.uri.path_and_query().map_or(b"/", |p| p.as_str().as_bytes())
+    req.uri
+        .path_and_query()
+        .map_or(b"/", |p| p.as_str().as_bytes())
 }
 
 #[cfg(test)]
@@ -247,6 +269,7 @@ mod tests {
             origin,
             id: "0123",
             scheme: "http",
+            upstream: "api",
             body: RequestBody::None,
             upgrade: false,
             ops: &HeaderOps::default(),
@@ -286,7 +309,10 @@ mod tests {
         ]);
         let text = head(&req, &trusted);
         assert!(text.contains("x-real-ip: 5.5.5.5\r\n"), "{text}");
-        assert!(text.contains("x-forwarded-for: 6.6.6.6, 5.5.5.5, 127.0.0.7, 127.0.0.9\r\n"), "{text}");
+        assert!(
+            text.contains("x-forwarded-for: 6.6.6.6, 5.5.5.5, 127.0.0.7, 127.0.0.9\r\n"),
+            "{text}"
+        );
         assert!(text.contains("x-forwarded-proto: https\r\n"), "{text}");
     }
 }

@@ -39,7 +39,10 @@ pub(super) fn bind_all(listeners: &[Listener]) -> Result<Bound, BindError> {
     let mut addresses = Vec::new();
     let mut sockets = Vec::new();
     for listener in listeners {
-        let failed = |cause| BindError { address: listener.address, cause };
+        let failed = |cause| BindError {
+            address: listener.address,
+            cause,
+        };
         let socket = TcpListener::bind(listener.address).map_err(failed)?;
         socket.set_nonblocking(true).map_err(failed)?;
         addresses.push(socket.local_addr().map_err(failed)?);
@@ -49,7 +52,10 @@ pub(super) fn bind_all(listeners: &[Listener]) -> Result<Bound, BindError> {
     for (socket, address) in sockets.into_iter().zip(&addresses) {
         fds.add(address.to_string(), socket.into_raw_fd());
     }
-    Ok(Bound { fds: Arc::new(parking_lot::Mutex::new(fds)), addresses })
+    Ok(Bound {
+        fds: Arc::new(parking_lot::Mutex::new(fds)),
+        addresses,
+    })
 }
 
 impl Bound {

@@ -4,6 +4,8 @@
 //! happens between a request and its answer is this crate's own (see
 //! `docs/decisions/0001-engine-on-pingora-core.md`).
 
+mod attempts;
+mod call;
 mod client;
 mod coalesce;
 mod conn;
@@ -105,9 +107,13 @@ impl Engine {
         let runtime = Runtime::new_no_steal(threads, "weir");
         let (stop, stopped) = watch::channel(false);
         let addresses = bound.addresses.clone();
-        let mut service = bound.service(Front { shared: Arc::clone(&shared) });
+        let mut service = bound.service(Front {
+            shared: Arc::clone(&shared),
+        });
         runtime.get_handle().spawn(async move {
-            service.start_service(Some(bound.fds), stopped, threads).await;
+            service
+                .start_service(Some(bound.fds), stopped, threads)
+                .await;
         });
         runtime.get_handle().spawn(sweep(Arc::clone(&shared)));
         Ok(Self {
@@ -131,7 +137,10 @@ impl Engine {
     /// # Errors
     /// [`PublishError`]; then everything is as it was.
     pub fn publish(&self, revision: u64, settings: &Arc<Settings>) -> Result<(), PublishError> {
-        let next = self.shared.compiler.compile(revision, settings, &self.routes.load())?;
+        let next = self
+            .shared
+            .compiler
+            .compile(revision, settings, &self.routes.load())?;
         self.shared.snapshot.store(Arc::new(next));
         Ok(())
     }
@@ -179,7 +188,9 @@ async fn sweep(shared: Arc<Shared>) {
     loop {
         tick.tick().await;
         for upstream in &shared.snapshot.load().upstreams {
-            upstream.pool.sweep(upstream.keepalive_timeout, upstream.keepalive);
+            upstream
+                .pool
+                .sweep(upstream.keepalive_timeout, upstream.keepalive);
         }
     }
 }

@@ -20,14 +20,17 @@ impl Engine {
         let metrics = &self.shared.metrics;
         for limit in &snapshot.limits {
             let stats = limit.zone.stats();
-            metrics.set_limit(&limit.name, &LimitCounts {
-                admitted: stats.admitted,
-                delayed: stats.delayed,
-                rejected: stats.rejected,
-                dry_run: stats.dry_run_delayed + stats.dry_run_rejected,
-                evicted: stats.evicted,
-                keys: stats.keys,
-            });
+            metrics.set_limit(
+                &limit.name,
+                &LimitCounts {
+                    admitted: stats.admitted,
+                    delayed: stats.delayed,
+                    rejected: stats.rejected,
+                    dry_run: stats.dry_run_delayed + stats.dry_run_rejected,
+                    evicted: stats.evicted,
+                    keys: stats.keys,
+                },
+            );
         }
         metrics.clear_servers();
         let mut idle = 0;
@@ -36,11 +39,20 @@ impl Engine {
             let view = upstream.state.view(monotonic_ms());
             for server in &view.servers {
                 let address = server.address.to_string();
-                metrics.set_server(&view.name, &address, server.state == Condition::Up, u64::from(server.in_flight));
+                metrics.set_server(
+                    &view.name,
+                    &address,
+                    server.state == Condition::Up,
+                    u64::from(server.in_flight),
+                );
             }
         }
         let slots = &self.shared.slots;
-        metrics.set_connections(u64::from(slots.clients()), u64::from(slots.upstream()), idle);
+        metrics.set_connections(
+            u64::from(slots.clients()),
+            u64::from(slots.upstream()),
+            idle,
+        );
         metrics.set_settings(snapshot.revision, overrides);
         if let Some(log) = &self.shared.access_log {
             metrics.set_log_dropped(log.dropped());

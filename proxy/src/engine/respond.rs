@@ -9,7 +9,12 @@ use super::forward::X_REQUEST_ID;
 /// Sends a short answer of the proxy's own.
 ///
 /// A client that cannot be reached any more is no error here: there is nobody to tell.
-pub(super) async fn respond(client: &mut Client, status: u16, id: &str, retry_after: Option<u64>) -> u64 {
+pub(super) async fn respond(
+    client: &mut Client,
+    status: u16,
+    id: &str,
+    retry_after: Option<u64>,
+) -> u64 {
     let Some((head, body)) = build(status, id, retry_after) else {
         return 0;
     };
@@ -27,12 +32,22 @@ pub(super) async fn respond(client: &mut Client, status: u16, id: &str, retry_af
 
 fn build(status: u16, id: &str, retry_after: Option<u64>) -> Option<(Box<ResponseHeader>, String)> {
     let status = StatusCode::from_u16(status).ok()?;
-    let body = format!("{} {}\n", status.as_u16(), status.canonical_reason().unwrap_or("Error"));
+    let body = format!(
+        "{} {}\n",
+        status.as_u16(),
+        status.canonical_reason().unwrap_or("Error")
+    );
     let mut head = ResponseHeader::build_no_case(status, Some(8)).ok()?;
-    head.insert_header(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")).ok()?;
-    head.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len())).ok()?;
+    head.insert_header(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    )
+    .ok()?;
+    head.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))
+        .ok()?;
     if let Some(seconds) = retry_after {
-        head.insert_header(header::RETRY_AFTER, HeaderValue::from(seconds)).ok()?;
+        head.insert_header(header::RETRY_AFTER, HeaderValue::from(seconds))
+            .ok()?;
     }
     if let Ok(id) = HeaderValue::from_str(id) {
         head.insert_header(&X_REQUEST_ID, id).ok()?;

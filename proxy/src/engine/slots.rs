@@ -42,7 +42,10 @@ impl Slots {
             return None;
         }
         self.counter(side).fetch_add(1, Ordering::Relaxed);
-        Some(Slot { slots: Arc::clone(self), side })
+        Some(Slot {
+            slots: Arc::clone(self),
+            side,
+        })
     }
 
     pub(super) fn clients(&self) -> u32 {
@@ -68,7 +71,9 @@ impl Slots {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.slots.counter(self.side).fetch_sub(1, Ordering::Relaxed);
+        self.slots
+            .counter(self.side)
+            .fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -80,7 +85,9 @@ mod tests {
     #[test]
     fn places_come_back_on_drop() {
         let slots = Arc::new(Slots::default());
-        let held: Vec<_> = (0..16).map(|_| slots.take(Side::Client, 16).unwrap()).collect();
+        let held: Vec<_> = (0..16)
+            .map(|_| slots.take(Side::Client, 16).unwrap())
+            .collect();
         assert!(slots.take(Side::Upstream, 16).is_none());
         drop(held);
         assert_eq!(slots.clients(), 0);

@@ -51,7 +51,11 @@ pub(super) struct UpstreamPlan {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CompileError {
     #[error("upstream.{upstream}.servers: cannot resolve \"{address}\": {cause}")]
-    Resolve { upstream: String, address: String, cause: String },
+    Resolve {
+        upstream: String,
+        address: String,
+        cause: String,
+    },
     #[error("route {route}: there is no upstream \"{upstream}\"")]
     NoUpstream { route: String, upstream: String },
     #[error("route {route}: there is no rate_limit \"{limit}\"")]
@@ -107,7 +111,8 @@ impl Compiler {
 
         // Nothing below can fail.
         let limits = self.zones.apply(&settings.rate_limit);
-        self.registry.retain(|name| settings.upstream.contains_key(name));
+        self.registry
+            .retain(|name| settings.upstream.contains_key(name));
         let upstreams: HashMap<&String, Arc<UpstreamPlan>> = settings
             .upstream
             .iter()
@@ -127,7 +132,11 @@ impl Compiler {
         let table = RouteTable::new(routes.iter().filter_map(|route| {
             let plan = RoutePlan {
                 upstream: Arc::clone(upstreams.get(&route.upstream)?),
-                limits: route.rate_limit.iter().filter_map(|name| limits.get(name).cloned()).collect(),
+                limits: route
+                    .rate_limit
+                    .iter()
+                    .filter_map(|name| limits.get(name).cloned())
+                    .collect(),
                 request_headers: HeaderOps::from(&route.request_headers),
                 response_headers: HeaderOps::from(&route.response_headers),
                 metrics: kept.route(&self.metrics, &route_name(route)),
@@ -146,7 +155,11 @@ impl Compiler {
 
 impl Kept {
     /// The addresses of a server; a name that does not resolve now keeps those it had.
-    fn resolve(&mut self, upstream: &str, server: &Server) -> Result<Vec<SocketAddr>, CompileError> {
+    fn resolve(
+        &mut self,
+        upstream: &str,
+        server: &Server,
+    ) -> Result<Vec<SocketAddr>, CompileError> {
         if let Ok(address) = server.address.parse() {
             return Ok(vec![address]);
         }
@@ -155,7 +168,13 @@ impl Kept {
             .to_socket_addrs()
             .map(Iterator::collect::<Vec<_>>)
             .map_err(|e| e.to_string())
-            .and_then(|found| if found.is_empty() { Err("no address".to_owned()) } else { Ok(found) });
+            .and_then(|found| {
+                if found.is_empty() {
+                    Err("no address".to_owned())
+                } else {
+                    Ok(found)
+                }
+            });
         match fresh {
             Ok(mut found) => {
                 found.sort_unstable();
@@ -185,7 +204,11 @@ impl Kept {
 
 /// `path`, or `host/path`.
 fn route_name(route: &Route) -> String {
-    format!("{}{}", route.host.as_deref().unwrap_or_default(), route.path)
+    format!(
+        "{}{}",
+        route.host.as_deref().unwrap_or_default(),
+        route.path
+    )
 }
 
 fn check_names(settings: &Settings, routes: &[Route]) -> Result<(), CompileError> {
@@ -196,8 +219,15 @@ fn check_names(settings: &Settings, routes: &[Route]) -> Result<(), CompileError
                 upstream: route.upstream.clone(),
             });
         }
-        if let Some(limit) = route.rate_limit.iter().find(|name| !settings.rate_limit.contains_key(*name)) {
-            return Err(CompileError::NoLimit { route: route_name(route), limit: limit.clone() });
+        if let Some(limit) = route
+            .rate_limit
+            .iter()
+            .find(|name| !settings.rate_limit.contains_key(*name))
+        {
+            return Err(CompileError::NoLimit {
+                route: route_name(route),
+                limit: limit.clone(),
+            });
         }
     }
     Ok(())

@@ -76,23 +76,41 @@ impl BodyDecoder {
     /// [`BadBody`] if chunk framing is malformed.
     pub fn step(&mut self, input: &[u8]) -> Result<BodyStep, BadBody> {
         match &mut self.state {
-            State::Done => Ok(BodyStep { consumed: 0, data: 0, done: true }),
-            State::UntilClose => Ok(BodyStep { consumed: input.len(), data: input.len(), done: false }),
+            State::Done => Ok(BodyStep {
+                consumed: 0,
+                data: 0,
+                done: true,
+            }),
+            State::UntilClose => Ok(BodyStep {
+                consumed: input.len(),
+                data: input.len(),
+                done: false,
+            }),
             State::Length(left) => {
-                let take = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+                let take = usize::try_from(*left)
+                    .unwrap_or(usize::MAX)
+                    .min(input.len());
                 *left -= take as u64;
                 let done = *left == 0;
                 if done {
                     self.state = State::Done;
                 }
-                Ok(BodyStep { consumed: take, data: take, done })
+                Ok(BodyStep {
+                    consumed: take,
+                    data: take,
+                    done,
+                })
             }
             State::Chunked(chunked) => {
                 let step = chunked.step(input).map_err(BadBody)?;
                 if step.done {
                     self.state = State::Done;
                 }
-                Ok(BodyStep { consumed: step.consumed, data: step.data, done: step.done })
+                Ok(BodyStep {
+                    consumed: step.consumed,
+                    data: step.data,
+                    done: step.done,
+                })
             }
         }
     }
@@ -106,7 +124,11 @@ mod tests {
     use proptest::prelude::*;
 
     /// Decodes `input`, fed in pieces of `piece` bytes; the body, what follows it, and whether it ended.
-    fn decode(framing: Framing, input: &[u8], piece: usize) -> Result<(Vec<u8>, Vec<u8>, bool), BadBody> {
+    fn decode(
+        framing: Framing,
+        input: &[u8],
+        piece: usize,
+    ) -> Result<(Vec<u8>, Vec<u8>, bool), BadBody> {
         let mut decoder = BodyDecoder::new(framing);
         let mut body = Vec::new();
         let mut pending = Vec::new();
@@ -171,7 +193,11 @@ mod tests {
             b"1;\0\r\na\r\n",
             b"1111111111111111\r\n",
         ] {
-            assert!(decode(Framing::Chunked, wire, 64).is_err(), "{:?}", wire.escape_ascii().to_string());
+            assert!(
+                decode(Framing::Chunked, wire, 64).is_err(),
+                "{:?}",
+                wire.escape_ascii().to_string()
+            );
         }
         let long = format!("1;{}\r\n", "x".repeat(5000));
         assert!(decode(Framing::Chunked, long.as_bytes(), 64).is_err());
@@ -180,6 +206,9 @@ mod tests {
     #[test]
     fn extensions_and_trailers_are_skipped() {
         let wire = b"3;a=\"b\"\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n";
-        assert_eq!(decode(Framing::Chunked, wire, 2).unwrap(), (b"abc".to_vec(), vec![], true));
+        assert_eq!(
+            decode(Framing::Chunked, wire, 2).unwrap(),
+            (b"abc".to_vec(), vec![], true)
+        );
     }
 }

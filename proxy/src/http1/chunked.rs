@@ -47,7 +47,10 @@ pub(super) struct ChunkStep {
 
 impl Chunked {
     pub(super) fn new() -> Self {
-        Self { state: State::Size(0, 0), line: 0 }
+        Self {
+            state: State::Size(0, 0),
+            line: 0,
+        }
     }
 
     /// Consumes framing up to the next run of body bytes, and that run.
@@ -57,16 +60,34 @@ impl Chunked {
         let mut at = 0;
         loop {
             if let State::Data(left) = self.state {
-                let take = usize::try_from(left).unwrap_or(usize::MAX).min(input.len() - at);
+                let take = usize::try_from(left)
+                    .unwrap_or(usize::MAX)
+                    .min(input.len() - at);
                 let rest = left - take as u64;
-                self.state = if rest == 0 { State::DataCr } else { State::Data(rest) };
-                return Ok(ChunkStep { consumed: at + take, data: take, done: false });
+                self.state = if rest == 0 {
+                    State::DataCr
+                } else {
+                    State::Data(rest)
+                };
+                return Ok(ChunkStep {
+                    consumed: at + take,
+                    data: take,
+                    done: false,
+                });
             }
             if self.state == State::Done {
-                return Ok(ChunkStep { consumed: at, data: 0, done: true });
+                return Ok(ChunkStep {
+                    consumed: at,
+                    data: 0,
+                    done: true,
+                });
             }
             let Some(&byte) = input.get(at) else {
-                return Ok(ChunkStep { consumed: at, data: 0, done: false });
+                return Ok(ChunkStep {
+                    consumed: at,
+                    data: 0,
+                    done: false,
+                });
             };
             at += 1;
             self.line += 1;

@@ -78,24 +78,19 @@ pub fn check_head(head: &[u8]) -> Result<HeadSummary, HeadError> {
             break;
         }
         let (name, value) = split_field(line)?;
-        match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => {
-                if host.replace(value).is_some() {
-                    return Err(HeadError::Host);
-                }
+        if name.eq_ignore_ascii_case(b"host") {
+            if host.replace(value).is_some() {
+                return Err(HeadError::Host);
             }
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
-                if summary.content_length.replace(number(value)?).is_some() {
-                    return Err(HeadError::ContentLength);
-                }
+        } else if name.eq_ignore_ascii_case(b"content-length") {
+            if summary.content_length.replace(number(value)?).is_some() {
+                return Err(HeadError::ContentLength);
             }
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                if summary.chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(HeadError::TransferEncoding);
-                }
-                summary.chunked = true;
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            if summary.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                return Err(HeadError::TransferEncoding);
             }
-            _ => {}
+            summary.chunked = true;
         }
     }
     match host {
@@ -196,7 +191,11 @@ fn valid_host(host: &[u8]) -> bool {
             };
             let (name, rest) = host.split_at(close + 1);
             let inner = name.get(1..close).unwrap_or_default();
-            if inner.is_empty() || !inner.iter().all(|&b| b.is_ascii_hexdigit() || b == b':' || b == b'.') {
+            if inner.is_empty()
+                || !inner
+                    .iter()
+                    .all(|&b| b.is_ascii_hexdigit() || b == b':' || b == b'.')
+            {
                 return false;
             }
             match rest {
@@ -210,9 +209,9 @@ fn valid_host(host: &[u8]) -> bool {
             None => (host, &b""[..]),
         },
     };
-    name.iter().all(|&b| {
-        b.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&b)
-    }) && port.len() <= 5
+    name.iter()
+        .all(|&b| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&b))
+        && port.len() <= 5
         && port.iter().all(u8::is_ascii_digit)
 }
 
@@ -253,7 +252,11 @@ mod tests {
         let summary = head("POST /a?b=c HTTP/1.1\r\nHost: x:80\r\nContent-Length: 12\r\n\r\n");
         assert_eq!(
             summary,
-            Ok(HeadSummary { content_length: Some(12), chunked: false, http10: false })
+            Ok(HeadSummary {
+                content_length: Some(12),
+                chunked: false,
+                http10: false
+            })
         );
         assert_eq!(head("GET / HTTP/1.0\r\n\r\n").map(|s| s.http10), Ok(true));
         assert!(head("GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n").is_ok());
@@ -263,14 +266,29 @@ mod tests {
     #[test]
     fn ambiguous_framing_is_refused() {
         let cases = [
-            ("Content-Length: 1\r\nContent-Length: 1", HeadError::ContentLength),
+            (
+                "Content-Length: 1\r\nContent-Length: 1",
+                HeadError::ContentLength,
+            ),
             ("Content-Length: +1", HeadError::ContentLength),
             ("Content-Length: 1, 1", HeadError::ContentLength),
             ("Content-Length:", HeadError::ContentLength),
-            ("Content-Length: 99999999999999999999", HeadError::ContentLength),
-            ("Content-Length: 1\r\nTransfer-Encoding: chunked", HeadError::ContentLength),
-            ("Transfer-Encoding: gzip, chunked", HeadError::TransferEncoding),
-            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", HeadError::TransferEncoding),
+            (
+                "Content-Length: 99999999999999999999",
+                HeadError::ContentLength,
+            ),
+            (
+                "Content-Length: 1\r\nTransfer-Encoding: chunked",
+                HeadError::ContentLength,
+            ),
+            (
+                "Transfer-Encoding: gzip, chunked",
+                HeadError::TransferEncoding,
+            ),
+            (
+                "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+                HeadError::TransferEncoding,
+            ),
             ("Transfer-Encoding: \x0bchunked", HeadError::Field),
             ("Transfer-Encoding : chunked", HeadError::Field),
             ("X: a\r\n b", HeadError::Field),
@@ -288,13 +306,33 @@ mod tests {
 
     #[test]
     fn request_lines_are_exact() {
-        for line in ["GET  / HTTP/1.1", "GET / HTTP/1.1 ", " GET / HTTP/1.1", "GET /a b HTTP/1.1", "G@T / HTTP/1.1", "GET / http/1.1", "GET /\0 HTTP/1.1", "GET /"] {
-            assert_eq!(head(&format!("{line}\r\nHost: x\r\n\r\n")), Err(HeadError::RequestLine), "{line:?}");
+        for line in [
+            "GET  / HTTP/1.1",
+            "GET / HTTP/1.1 ",
+            " GET / HTTP/1.1",
+            "GET /a b HTTP/1.1",
+            "G@T / HTTP/1.1",
+            "GET / http/1.1",
+            "GET /\0 HTTP/1.1",
+            "GET /",
+        ] {
+            assert_eq!(
+                head(&format!("{line}\r\nHost: x\r\n\r\n")),
+                Err(HeadError::RequestLine),
+                "{line:?}"
+            );
         }
-        assert_eq!(head("GET / HTTP/2.0\r\nHost: x\r\n\r\n"), Err(HeadError::Version));
+        assert_eq!(
+            head("GET / HTTP/2.0\r\nHost: x\r\n\r\n"),
+            Err(HeadError::Version)
+        );
         assert_eq!(head("GET / HTTP/1.1\r\n\r\n"), Err(HeadError::Host));
         for host in ["a b", "a/b", "a@b", "a:b", "[::1", "[x]", "a:123456"] {
-            assert_eq!(head(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")), Err(HeadError::Host), "{host:?}");
+            assert_eq!(
+                head(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")),
+                Err(HeadError::Host),
+                "{host:?}"
+            );
         }
     }
 

@@ -52,7 +52,9 @@ pub fn parse_response(
     let len = match parsed.parse(buf) {
         Ok(httparse::Status::Complete(len)) => len,
         Ok(httparse::Status::Partial) => return Ok(None),
-        Err(httparse::Error::TooManyHeaders) => return Err(BadAnswer::Malformed("too many fields")),
+        Err(httparse::Error::TooManyHeaders) => {
+            return Err(BadAnswer::Malformed("too many fields"));
+        }
         Err(httparse::Error::Version) => return Err(BadAnswer::Malformed("not HTTP/1")),
         Err(_) => return Err(BadAnswer::Malformed("bad status line or field")),
     };
@@ -66,7 +68,10 @@ pub fn parse_response(
         .filter(|&reason| Some(reason) != status.canonical_reason())
         .map(str::to_owned);
 
-    let mut hop = HopByHop { close: http10, ..HopByHop::default() };
+    let mut hop = HopByHop {
+        close: http10,
+        ..HopByHop::default()
+    };
     let mut fields = Vec::with_capacity(parsed.headers.len());
     for field in parsed.headers.iter() {
         let name = HeaderName::from_bytes(field.name.as_bytes())
@@ -192,14 +197,24 @@ mod tests {
     #[test]
     fn framing_follows_the_rfc() {
         let framing = |text: &str| parse(text).unwrap().unwrap().framing;
-        assert_eq!(framing("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"), Framing::Length(5));
-        assert_eq!(framing("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n"), Framing::Chunked);
+        assert_eq!(
+            framing("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"),
+            Framing::Length(5)
+        );
+        assert_eq!(
+            framing("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n"),
+            Framing::Chunked
+        );
         assert_eq!(framing("HTTP/1.1 200 OK\r\n\r\n"), Framing::UntilClose);
         assert_eq!(framing("HTTP/1.1 204 No Content\r\n\r\n"), Framing::None);
         assert_eq!(framing("HTTP/1.1 100 Continue\r\n\r\n"), Framing::None);
-        let head = parse_response(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", &Method::HEAD, false)
-            .unwrap()
-            .unwrap();
+        let head = parse_response(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
+            &Method::HEAD,
+            false,
+        )
+        .unwrap()
+        .unwrap();
         assert_eq!(head.framing, Framing::None);
         assert!(parse("HTTP/1.1 200 OK\r\nContent-").unwrap().is_none());
     }
@@ -223,7 +238,10 @@ mod tests {
             "Transfer-Encoding: gzip, chunked",
             "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
         ] {
-            assert!(parse(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n")).is_err(), "{fields}");
+            assert!(
+                parse(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n")).is_err(),
+                "{fields}"
+            );
         }
         assert!(parse("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n").is_err());
         assert!(parse("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").is_err());

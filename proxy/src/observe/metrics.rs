@@ -6,6 +6,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use super::process::ProcessMetrics;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
@@ -88,15 +89,6 @@ pub struct LimitCounts {
     pub keys: u64,
 }
 
-#[derive(Debug)]
-struct ProcessMetrics {
-    cpu: prometheus::Counter,
-    resident: IntGauge,
-    virtual_memory: IntGauge,
-    fds: IntGauge,
-    threads: IntGauge,
-}
-
 /// The registry refused a metric: two have the same name.
 #[derive(Debug, thiserror::Error)]
 #[error("metrics: {0}")]
@@ -114,30 +106,121 @@ impl Metrics {
             HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec())
         };
         let metrics = Self {
-            requests: counters(r, "weir_requests_total", "Requests, by route and status code.", &["route", "code"])?,
-            duration: register(r, HistogramVec::new(
-                latency("weir_request_duration_seconds", "First byte of the request to last byte of the answer."),
+            requests: counters(
+                r,
+                "weir_requests_total",
+                "Requests, by route and status code.",
+                &["route", "code"],
+            )?,
+            duration: register(
+                r,
+                HistogramVec::new(
+                    latency(
+                        "weir_request_duration_seconds",
+                        "First byte of the request to last byte of the answer.",
+                    ),
+                    &["route"],
+                )?,
+            )?,
+            response_bytes: counters(
+                r,
+                "weir_response_body_bytes_total",
+                "Body bytes sent to clients.",
                 &["route"],
-            )?)?,
-            response_bytes: counters(r, "weir_response_body_bytes_total", "Body bytes sent to clients.", &["route"])?,
-            attempts: counters(r, "weir_upstream_attempts_total", "Attempts at servers: answered, failed, retried.", &["upstream", "outcome"])?,
-            upstream_latency: register(r, HistogramVec::new(
-                latency("weir_upstream_first_byte_seconds", "Request sent to first byte of the server's answer."),
-                &["upstream"],
-            )?)?,
-            upstream_connections: counters(r, "weir_upstream_connections_total", "Connections used for requests: opened anew or reused.", &["upstream", "kind"])?,
-            limited: counters(r, "weir_rate_limit_decisions_total", "Decisions of rate limits.", &["limit", "decision"])?,
-            limit_keys: gauges(r, "weir_rate_limit_keys", "Keys held by a rate limit.", &["limit"])?,
-            limit_evicted: counters(r, "weir_rate_limit_evicted_keys_total", "Keys thrown out because the zone was full.", &["limit"])?,
-            server_up: gauges(r, "weir_server_up", "1 if the server takes requests.", &["upstream", "server"])?,
-            server_in_flight: gauges(r, "weir_server_in_flight", "Requests in flight at the server.", &["upstream", "server"])?,
-            connections: gauges(r, "weir_connections", "Open connections: client, upstream, upstream_idle (part of upstream).", &["side"])?,
-            refused: register(r, IntCounter::new("weir_connections_refused_total", "Client connections refused because connections.max was reached.")?)?,
-            in_flight: register(r, IntGauge::new("weir_requests_in_flight", "Requests being worked on.")?)?,
-            bad_requests: counters(r, "weir_bad_requests_total", "Requests refused before routing, by status code.", &["code"])?,
-            log_dropped: register(r, IntCounter::new("weir_access_log_dropped_total", "Access log lines dropped because the sink was too slow.")?)?,
-            revision: register(r, IntGauge::new("weir_settings_revision", "Revision of the settings in force.")?)?,
-            overrides: register(r, IntGauge::new("weir_settings_overrides", "Temporary overrides in force.")?)?,
+            )?,
+            attempts: counters(
+                r,
+                "weir_upstream_attempts_total",
+                "Attempts at servers: answered, failed, retried.",
+                &["upstream", "outcome"],
+            )?,
+            upstream_latency: register(
+                r,
+                HistogramVec::new(
+                    latency(
+                        "weir_upstream_first_byte_seconds",
+                        "Request sent to first byte of the server's answer.",
+                    ),
+                    &["upstream"],
+                )?,
+            )?,
+            upstream_connections: counters(
+                r,
+                "weir_upstream_connections_total",
+                "Connections used for requests: opened anew or reused.",
+                &["upstream", "kind"],
+            )?,
+            limited: counters(
+                r,
+                "weir_rate_limit_decisions_total",
+                "Decisions of rate limits.",
+                &["limit", "decision"],
+            )?,
+            limit_keys: gauges(
+                r,
+                "weir_rate_limit_keys",
+                "Keys held by a rate limit.",
+                &["limit"],
+            )?,
+            limit_evicted: counters(
+                r,
+                "weir_rate_limit_evicted_keys_total",
+                "Keys thrown out because the zone was full.",
+                &["limit"],
+            )?,
+            server_up: gauges(
+                r,
+                "weir_server_up",
+                "1 if the server takes requests.",
+                &["upstream", "server"],
+            )?,
+            server_in_flight: gauges(
+                r,
+                "weir_server_in_flight",
+                "Requests in flight at the server.",
+                &["upstream", "server"],
+            )?,
+            connections: gauges(
+                r,
+                "weir_connections",
+                "Open connections: client, upstream, upstream_idle (part of upstream).",
+                &["side"],
+            )?,
+            refused: register(
+                r,
+                IntCounter::new(
+                    "weir_connections_refused_total",
+                    "Client connections refused because connections.max was reached.",
+                )?,
+            )?,
+            in_flight: register(
+                r,
+                IntGauge::new("weir_requests_in_flight", "Requests being worked on.")?,
+            )?,
+            bad_requests: counters(
+                r,
+                "weir_bad_requests_total",
+                "Requests refused before routing, by status code.",
+                &["code"],
+            )?,
+            log_dropped: register(
+                r,
+                IntCounter::new(
+                    "weir_access_log_dropped_total",
+                    "Access log lines dropped because the sink was too slow.",
+                )?,
+            )?,
+            revision: register(
+                r,
+                IntGauge::new(
+                    "weir_settings_revision",
+                    "Revision of the settings in force.",
+                )?,
+            )?,
+            overrides: register(
+                r,
+                IntGauge::new("weir_settings_overrides", "Temporary overrides in force.")?,
+            )?,
             process: ProcessMetrics::new(r)?,
             registry,
         };
@@ -163,15 +246,21 @@ impl Metrics {
             answered: self.attempts.with_label_values(&[name, "answered"]),
             failed: self.attempts.with_label_values(&[name, "failed"]),
             retried: self.attempts.with_label_values(&[name, "retried"]),
-            opened: self.upstream_connections.with_label_values(&[name, "opened"]),
-            reused: self.upstream_connections.with_label_values(&[name, "reused"]),
+            opened: self
+                .upstream_connections
+                .with_label_values(&[name, "opened"]),
+            reused: self
+                .upstream_connections
+                .with_label_values(&[name, "reused"]),
             latency: self.upstream_latency.with_label_values(&[name]),
         }
     }
 
     /// Counts a request that never reached a route.
     pub fn bad_request(&self, status: u16) {
-        self.bad_requests.with_label_values(&[&status.to_string()]).inc();
+        self.bad_requests
+            .with_label_values(&[&status.to_string()])
+            .inc();
     }
 
     /// Takes over the counters of a rate limit.
@@ -184,7 +273,10 @@ impl Metrics {
         ] {
             raise_to(&self.limited.with_label_values(&[name, decision]), value);
         }
-        raise_to(&self.limit_evicted.with_label_values(&[name]), counts.evicted);
+        raise_to(
+            &self.limit_evicted.with_label_values(&[name]),
+            counts.evicted,
+        );
         set(&self.limit_keys.with_label_values(&[name]), counts.keys);
     }
 
@@ -196,15 +288,24 @@ impl Metrics {
 
     /// Tells the state of a server.
     pub fn set_server(&self, upstream: &str, server: &str, up: bool, in_flight: u64) {
-        set(&self.server_up.with_label_values(&[upstream, server]), u64::from(up));
-        set(&self.server_in_flight.with_label_values(&[upstream, server]), in_flight);
+        set(
+            &self.server_up.with_label_values(&[upstream, server]),
+            u64::from(up),
+        );
+        set(
+            &self.server_in_flight.with_label_values(&[upstream, server]),
+            in_flight,
+        );
     }
 
     /// Tells the open connections.
     pub fn set_connections(&self, client: u64, upstream: u64, upstream_idle: u64) {
         set(&self.connections.with_label_values(&["client"]), client);
         set(&self.connections.with_label_values(&["upstream"]), upstream);
-        set(&self.connections.with_label_values(&["upstream_idle"]), upstream_idle);
+        set(
+            &self.connections.with_label_values(&["upstream_idle"]),
+            upstream_idle,
+        );
     }
 
     /// Tells the settings in force.
@@ -243,61 +344,48 @@ impl RouteMetrics {
         let slot = usize::from(code.saturating_sub(100));
         match self.by_code.get(slot) {
             Some(cell) => cell
-                .get_or_init(|| self.requests.with_label_values(&[&self.name, &code.to_string()]))
+                .get_or_init(|| {
+                    self.requests
+                        .with_label_values(&[&self.name, &code.to_string()])
+                })
                 .inc(),
-            None => self.requests.with_label_values(&[&self.name, &code.to_string()]).inc(),
+            None => self
+                .requests
+                .with_label_values(&[&self.name, &code.to_string()])
+                .inc(),
         }
         self.duration.observe(duration.as_secs_f64());
         self.bytes.inc_by(bytes);
     }
 }
 
-impl ProcessMetrics {
-    fn new(r: &Registry) -> Result<Self, prometheus::Error> {
-        let metrics = Self {
-            cpu: register(r, prometheus::Counter::new("process_cpu_seconds_total", "CPU time, user and system.")?)?,
-            resident: register(r, IntGauge::new("process_resident_memory_bytes", "Resident memory.")?)?,
-            virtual_memory: register(r, IntGauge::new("process_virtual_memory_bytes", "Virtual memory.")?)?,
-            fds: register(r, IntGauge::new("process_open_fds", "Open file descriptors.")?)?,
-            threads: register(r, IntGauge::new("process_threads", "Threads.")?)?,
-        };
-        let start = register(r, prometheus::Gauge::new("process_start_time_seconds", "Start time since the epoch.")?)?;
-        if let Ok(now) = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH) {
-            start.set(now.as_secs_f64());
-        }
-        Ok(metrics)
-    }
-
-    /// Reads `/proc/self`; what cannot be read keeps its last value.
-    fn update(&self) {
-        let Ok(me) = procfs::process::Process::myself() else { return };
-        if let Ok(stat) = me.stat() {
-            let ticks = (stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64;
-            self.cpu.inc_by((ticks - self.cpu.get()).max(0.0));
-            set(&self.resident, stat.rss * procfs::page_size());
-            set(&self.virtual_memory, stat.vsize);
-            self.threads.set(stat.num_threads);
-        }
-        if let Ok(fds) = me.fd_count() {
-            set(&self.fds, fds as u64);
-        }
-    }
-}
-
-fn register<C: Collector + Clone + 'static>(r: &Registry, c: C) -> Result<C, prometheus::Error> {
+pub(super) fn register<C: Collector + Clone + 'static>(
+    r: &Registry,
+    c: C,
+) -> Result<C, prometheus::Error> {
     r.register(Box::new(c.clone()))?;
     Ok(c)
 }
 
-fn counters(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+fn counters(
+    r: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<IntCounterVec, prometheus::Error> {
     register(r, IntCounterVec::new(Opts::new(name, help), labels)?)
 }
 
-fn gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+fn gauges(
+    r: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<IntGaugeVec, prometheus::Error> {
     register(r, IntGaugeVec::new(Opts::new(name, help), labels)?)
 }
 
-fn set(gauge: &IntGauge, value: u64) {
+pub(super) fn set(gauge: &IntGauge, value: u64) {
     gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
 }
 
@@ -319,12 +407,33 @@ mod tests {
         route.count(200, Duration::from_millis(3), 256);
         route.count(200, Duration::from_millis(3), 256);
         route.count(999, Duration::from_millis(3), 0);
-        metrics.set_limit("api", &LimitCounts { admitted: 5, ..LimitCounts::default() });
-        metrics.set_limit("api", &LimitCounts { admitted: 7, ..LimitCounts::default() });
+        metrics.set_limit(
+            "api",
+            &LimitCounts {
+                admitted: 5,
+                ..LimitCounts::default()
+            },
+        );
+        metrics.set_limit(
+            "api",
+            &LimitCounts {
+                admitted: 7,
+                ..LimitCounts::default()
+            },
+        );
         let text = metrics.render();
-        assert!(text.contains("weir_requests_total{code=\"200\",route=\"/\"} 2"), "{text}");
-        assert!(text.contains("weir_response_body_bytes_total{route=\"/\"} 512"), "{text}");
-        assert!(text.contains("weir_rate_limit_decisions_total{decision=\"admitted\",limit=\"api\"} 7"), "{text}");
+        assert!(
+            text.contains("weir_requests_total{code=\"200\",route=\"/\"} 2"),
+            "{text}"
+        );
+        assert!(
+            text.contains("weir_response_body_bytes_total{route=\"/\"} 512"),
+            "{text}"
+        );
+        assert!(
+            text.contains("weir_rate_limit_decisions_total{decision=\"admitted\",limit=\"api\"} 7"),
+            "{text}"
+        );
         assert!(text.contains("process_resident_memory_bytes "), "{text}");
     }
 }

@@ -1,7 +1,9 @@
 //! What the proxy tells about itself: metrics, access log, request ids.
 
+mod access_line;
 pub mod access_log;
 pub mod metrics;
+mod process;
 mod request_id;
 
 pub use request_id::{RequestId, RequestIds};

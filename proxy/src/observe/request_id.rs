@@ -17,7 +17,10 @@ impl RequestIds {
     /// A generator with a random key.
     #[must_use]
     pub fn new() -> Self {
-        Self { key: [rand::random(), rand::random()], next: AtomicU64::new(0) }
+        Self {
+            key: [rand::random(), rand::random()],
+            next: AtomicU64::new(0),
+        }
     }
 
     /// The next id.

@@ -29,7 +29,9 @@ pub(in super::super) struct Connector {
 
 impl Connector {
     pub(in super::super) fn new() -> Self {
-        Self { transport: TransportConnector::new(None) }
+        Self {
+            transport: TransportConnector::new(None),
+        }
     }
 
     /// Connects to `address` within `limit`.

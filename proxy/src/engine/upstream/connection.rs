@@ -84,7 +84,11 @@ impl UpstreamConn {
     ///
     /// # Errors
     /// `TimedOut` if the server takes nothing for `limit`, else what the socket says.
-    pub(in super::super) async fn write(&mut self, bytes: &[u8], limit: Duration) -> io::Result<()> {
+    pub(in super::super) async fn write(
+        &mut self,
+        bytes: &[u8],
+        limit: Duration,
+    ) -> io::Result<()> {
         let write = async {
             self.io.write_all(bytes).await?;
             self.io.flush().await

@@ -52,7 +52,11 @@ impl IdlePool {
 
     /// Keeps `conn`, closing the least recently used ones above `cap`.
     pub(in super::super) fn put(&self, conn: UpstreamConn, cap: usize) {
-        let entry = Idle { conn: conn.rest(), since: Instant::now(), home: thread::current().id() };
+        let entry = Idle {
+            conn: conn.rest(),
+            since: Instant::now(),
+            home: thread::current().id(),
+        };
         let mut closed = Vec::new();
         {
             let mut idle = self.idle.lock();
@@ -93,6 +97,10 @@ impl IdlePool {
 
     /// How many connections to `address` are idle.
     pub(in super::super) fn len_to(&self, address: SocketAddr) -> usize {
-        self.idle.lock().iter().filter(|entry| entry.conn.address() == address).count()
+        self.idle
+            .lock()
+            .iter()
+            .filter(|entry| entry.conn.address() == address)
+            .count()
     }
 }
