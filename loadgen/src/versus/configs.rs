@@ -234,3 +234,54 @@ rate_limit = [{limits}]
         max = features.max_connections,
     )
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn addresses() -> [SocketAddr; 2] {
+        [([127, 0, 0, 1], 9001).into(), ([127, 0, 0, 1], 9002).into()]
+    }
+
+    fn features(on: bool) -> Features {
+        Features {
+            access_log: on,
+            rate_limit: on,
+            max_connections: 8000,
+        }
+    }
+
+    #[test]
+    fn weir_accepts_its_configuration() {
+        for on in [true, false] {
+            let text = weir(Path::new("/tmp"), &addresses(), features(on));
+            let config = weir_api::config::parse(&text, "weir.toml").unwrap();
+            assert_eq!(config.server.threads, 1);
+            assert_eq!(config.access_log.enabled, on);
+            assert_eq!(config.routes[0].rate_limit.len(), usize::from(on));
+            assert_eq!(config.settings().upstream["api"].servers.len(), 2);
+        }
+    }
+
+    #[test]
+    fn leaving_features_out_leaves_them_out_of_every_file() {
+        let [listen, metrics] = addresses();
+        let nginx = |on| {
+            nginx(
+                Path::new("/tmp"),
+                listen,
+                metrics,
+                &addresses(),
+                features(on),
+            )
+        };
+        let haproxy = |on| haproxy(listen, metrics, &addresses(), features(on));
+        assert!(nginx(true).contains("limit_req zone=") && nginx(true).contains("access.log json"));
+        assert!(
+            !nginx(false).contains("limit_req zone=") && nginx(false).contains("access_log off;")
+        );
+        assert!(haproxy(true).contains("stick-table") && haproxy(true).contains("log stdout"));
+        assert!(!haproxy(false).contains("stick-table") && !haproxy(false).contains("log stdout"));
+    }
+}

@@ -70,10 +70,12 @@ async fn growth(proxy: &mut Running, connections: usize, asks: bool) -> anyhow::
     drop(open(proxy.address, OPENING, true).await?);
     tokio::time::sleep(SETTLE).await;
     let before = proxy.process.usage()?.rss;
-    let mut held = open(proxy.address, connections, asks).await?;
+    let opened = open(proxy.address, connections, asks).await;
+    // If the proxy is gone, say that, and not that a connection was refused.
+    proxy.process.still_running()?;
+    let mut held = opened?;
     tokio::time::sleep(SETTLE).await;
     let after = proxy.process.usage()?.rss;
-    proxy.process.still_running()?;
     // Whoever has closed connections meanwhile must not look cheap.
     if let Some(last) = held.first_mut() {
         probe::request(last)

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{
     contender::{Logged, Running},
     upstreams::Upstreams,
-    wrk::Wrk,
+    wrk::{Outcome, Wrk},
 };
 
 /// What one turn gave.
@@ -68,8 +68,7 @@ pub struct Bench<'a> {
 ///
 /// # Errors
 ///
-/// When the proxy has ended, wrk fails, or any request failed: a proxy that fails requests is not
-/// doing the same job, and its figures would mean nothing.
+/// When the proxy has ended, wrk fails, any request failed, or one of the servers was left out.
 pub async fn turn(
     bench: &Bench<'_>,
     proxy: &mut Running,
@@ -86,16 +85,51 @@ pub async fn turn(
     proxy.process.still_running()?;
     let (before, upstream_before, start) =
         (proxy.process.usage()?, upstreams.cpu()?, Instant::now());
-    let outcome = wrk.run(proxy.address, connections, duration).await?;
+    let outcome = wrk.run(proxy.address, connections, duration).await;
+    // If the proxy is gone, say that, and not what wrk makes of it.
+    proxy.process.still_running()?;
+    let outcome = outcome?;
     let wall = start.elapsed();
     let used = proxy.process.usage()?.since(&before);
-    let upstream = upstreams.cpu()?.saturating_sub(upstream_before);
+    let work: Vec<Duration> = upstreams
+        .cpu()?
+        .into_iter()
+        .zip(upstream_before)
+        .map(|(after, before)| after.saturating_sub(before))
+        .collect();
     let logged = if logs {
         proxy.logged().await?
     } else {
         Logged::default()
     };
     proxy.truncate_log();
+    same_job(&name, connections, &outcome, &work)?;
+    let per_request = |time: Duration| time.as_secs_f64() * 1e6 / outcome.requests as f64;
+    Ok(Turn {
+        name,
+        connections,
+        round,
+        requests: outcome.requests,
+        rate: outcome.rate(),
+        p50_ms: outcome.p50_us / 1e3,
+        p99_ms: outcome.p99_us / 1e3,
+        user_us: per_request(used.user),
+        system_us: per_request(used.system),
+        upstream_us: per_request(work.iter().sum()),
+        busy_cores: used.cpu().as_secs_f64() / wall.as_secs_f64(),
+        rss_mb: used.rss as f64 / 1e6,
+        log_lines: logged.lines as f64 / outcome.requests as f64,
+        log_line_bytes: logged.bytes as f64 / logged.lines.max(1) as f64,
+    })
+}
+
+/// A proxy that fails requests, or leaves one server out, is not doing the same job as the others.
+fn same_job(
+    name: &str,
+    connections: usize,
+    outcome: &Outcome,
+    work: &[Duration],
+) -> anyhow::Result<()> {
     if outcome.errors() > 0 || outcome.requests == 0 {
         bail!(
             "{name} failed requests at {connections} connections: {} answers; errors: connect {}, read {}, write {}, \
@@ -108,21 +142,44 @@ pub async fn turn(
             outcome.timeouts
         );
     }
-    let per_request = |time: Duration| time.as_secs_f64() * 1e6 / outcome.requests as f64;
-    Ok(Turn {
-        name,
-        connections,
-        round,
-        requests: outcome.requests,
-        rate: outcome.rate(),
-        p50_ms: outcome.p50_us / 1e3,
-        p99_ms: outcome.p99_us / 1e3,
-        user_us: per_request(used.user),
-        system_us: per_request(used.system),
-        upstream_us: per_request(upstream),
-        busy_cores: used.cpu().as_secs_f64() / wall.as_secs_f64(),
-        rss_mb: used.rss as f64 / 1e6,
-        log_lines: logged.lines as f64 / outcome.requests as f64,
-        log_line_bytes: logged.bytes as f64 / logged.lines.max(1) as f64,
-    })
+    let total: Duration = work.iter().sum();
+    let least = work.iter().min().copied().unwrap_or_default();
+    // Half of an even share: least-connections is even here, within the clock tick of /proc.
+    if least * 2 * u32::try_from(work.len())? < total {
+        bail!("{name} does not share the requests out: the servers worked {work:?}");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(requests: u64, status_errors: u64) -> Outcome {
+        Outcome {
+            requests,
+            duration_us: 1_000_000,
+            bytes: 0,
+            connect_errors: 0,
+            read_errors: 0,
+            write_errors: 0,
+            status_errors,
+            timeouts: 0,
+            p50_us: 1.0,
+            p90_us: 1.0,
+            p99_us: 1.0,
+            p999_us: 1.0,
+            max_us: 1.0,
+        }
+    }
+
+    #[test]
+    fn a_turn_counts_only_if_the_job_was_done() {
+        let even = [Duration::from_millis(500), Duration::from_millis(480)];
+        let skewed = [Duration::from_millis(900), Duration::from_millis(20)];
+        assert!(same_job("a", 64, &outcome(1000, 0), &even).is_ok());
+        assert!(same_job("a", 64, &outcome(1000, 0), &skewed).is_err());
+        assert!(same_job("a", 64, &outcome(1000, 1), &even).is_err());
+        assert!(same_job("a", 64, &outcome(0, 0), &even).is_err());
+    }
 }

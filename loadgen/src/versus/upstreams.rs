@@ -67,13 +67,16 @@ impl Upstreams {
         Ok(started)
     }
 
-    /// CPU time of all of them so far.
+    /// CPU time of each of them so far.
     ///
     /// # Errors
     ///
     /// When one has ended.
-    pub fn cpu(&self) -> anyhow::Result<Duration> {
-        self.processes.iter().map(|p| Ok(p.usage()?.cpu())).sum()
+    pub fn cpu(&self) -> anyhow::Result<Vec<Duration>> {
+        self.processes
+            .iter()
+            .map(|process| Ok(process.usage()?.cpu()))
+            .collect()
     }
 }
 
