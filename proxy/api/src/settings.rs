@@ -2,7 +2,7 @@
 //!
 //! The same structure is the live part of the TOML file, the body of `GET /v1/settings` and the
 //! schema of `PATCH /v1/settings`; units are strings there (`"30s"`, `"1MiB"`, `"10r/s"`). Ranges
-//! and nginx's names are in [`schema::LIVE`](crate::schema::LIVE), where each field has one entry.
+//! and nginx's names are in [`schema::LIVE`], where each field has one entry.
 
 mod defaults;
 mod key;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::answer::Failure;
-use crate::settings::{Author, Guarded};
+use crate::settings::{Author, Conditions};
 
 /// The largest body that is read.
 pub(super) const LIMIT: usize = 64 << 10;
@@ -57,7 +57,7 @@ impl<S: Send + Sync> FromRequest<S> for Body {
 
 /// The conditions of a change and who makes it: `?dry_run=true&who=…&why=…` and `If-Match`.
 pub(super) struct Terms {
-    pub(super) guarded: Guarded,
+    pub(super) conditions: Conditions,
     pub(super) author: Author,
 }
 
@@ -95,7 +95,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Terms {
             parameters.who
         };
         Ok(Self {
-            guarded: Guarded {
+            conditions: Conditions {
                 expected: if_match(&parts.headers)?,
                 dry_run: parameters.dry_run,
             },

@@ -21,7 +21,7 @@ use weir_api::admin::REVISION_HEADER;
 
 use super::{AdminState, answer::Failure};
 
-/// Most requests that are worked on at once.
+/// Most requests of settings and reports that are worked on at once.
 const AT_ONCE: usize = 64;
 /// How long one request may take, its body included.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -106,10 +106,13 @@ pub(super) async fn check(State(guard): State<Guard>, request: Request, next: Ne
 }
 
 async fn work(guard: &Guard, request: Request, next: Next) -> Response {
-    let Ok(_slot) = guard.slots.try_acquire() else {
+    // Health checks and scrapes wait for nothing, and must not fail because others are slow.
+    let limited = request.uri().path().starts_with("/v1/");
+    let slot = limited.then(|| guard.slots.try_acquire());
+    if let Some(Err(_)) = slot {
         let message = format!("{AT_ONCE} admin requests are in flight already: try again");
         return Failure::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message).into_response();
-    };
+    }
     match tokio::time::timeout(PATIENCE, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {

@@ -2,8 +2,8 @@
 //!
 //! It reads and changes settings, lists what the proxy knows about itself, and answers health checks
 //! and scrapes. Bodies are in [`weir_api::admin`], the endpoints in `docs/reference/admin-api.md`.
-//! It trusts whoever reaches it, therefore it listens on loopback only, and [`guard`] refuses what a
-//! web page could make a browser send.
+//! It trusts whoever reaches it, therefore it listens on loopback only, and requests that a
+//! web page could make a browser send are refused.
 
 mod answer;
 mod body;

@@ -46,17 +46,18 @@ pub(super) async fn create(
     body: Body,
 ) -> Result<Response, Failure> {
     let new = request(&body.required()?)?;
-    let guarded = terms.guarded;
-    let (view, changed) = change(&state, move |store| store.create_override(new, guarded)).await?;
+    let conditions = terms.conditions;
+    let (view, changed) =
+        change(&state, move |store| store.create_override(new, conditions)).await?;
     let location = format!("/v1/overrides/{}", view.id);
     let created = Json(OverrideCreated {
         id: view.id,
         expires_at: view.expires_at,
         revision: changed.revision,
-        dry_run: guarded.dry_run,
+        dry_run: conditions.dry_run,
         diff: changed.diff,
     });
-    if guarded.dry_run {
+    if conditions.dry_run {
         return Ok(created.into_response());
     }
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], created).into_response())

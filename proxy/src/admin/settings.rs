@@ -30,18 +30,21 @@ pub(super) async fn patch(
     body: Body,
 ) -> Result<Json<ChangeView>, Failure> {
     let patch = body.required()?;
-    let Terms { guarded, author } = terms;
-    let changed = change(&state, move |store| store.patch(&patch, author, guarded)).await?;
-    Ok(view(changed, guarded.dry_run))
+    let Terms { conditions, author } = terms;
+    let changed = change(&state, move |store| store.patch(&patch, author, conditions)).await?;
+    Ok(view(changed, conditions.dry_run))
 }
 
 pub(super) async fn discard(
     State(state): State<AdminState>,
     terms: Terms,
 ) -> Result<Json<ChangeView>, Failure> {
-    let Terms { guarded, author } = terms;
-    let changed = change(&state, move |store| store.discard_patches(author, guarded)).await?;
-    Ok(view(changed, guarded.dry_run))
+    let Terms { conditions, author } = terms;
+    let changed = change(&state, move |store| {
+        store.discard_patches(author, conditions)
+    })
+    .await?;
+    Ok(view(changed, conditions.dry_run))
 }
 
 #[derive(Deserialize)]

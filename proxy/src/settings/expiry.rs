@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::{
     Author, Store, StoreError,
@@ -50,10 +50,7 @@ impl Store {
             .join("; ");
         let author = Author::new("expiry", format!("override ended: {why}"));
         match self.end(&mut state, layers, author) {
-            Ok(revision) => {
-                info!(revision, "settings went back: override ended: {why}");
-                due.len()
-            }
+            Ok(_) => due.len(),
             Err(refused) => {
                 error!(
                     "settings cannot go back yet, override should have ended ({why}): {refused}"

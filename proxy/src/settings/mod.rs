@@ -26,7 +26,7 @@ mod temporary;
 pub use clock::{Clock, SystemClock};
 pub use overrides::{MAX_OVERRIDES, MAX_TTL, MIN_TTL, NewOverride};
 pub use revision::Author;
-pub use store::{Changed, Guarded, Hook, Published, Reloaded, Store, StoreError};
+pub use store::{Changed, Conditions, Hook, Published, Reloaded, Store, StoreError};
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
 use tokio::sync::Notify;
+use tracing::info;
 use weir_api::{
     admin::{Change, RevisionView, SettingsView, Superseded},
     schema::patch::{self, Leaves},
@@ -83,7 +84,7 @@ pub struct Reloaded {
 
 /// Conditions of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Guarded {
+pub struct Conditions {
     /// Make the change only when the settings still have this number.
     pub expected: Option<u64>,
     /// Check and compare, but change nothing.
@@ -97,9 +98,9 @@ pub(super) enum Kind {
     DryRun,
 }
 
-impl From<Guarded> for Kind {
-    fn from(guarded: Guarded) -> Self {
-        if guarded.dry_run {
+impl From<Conditions> for Kind {
+    fn from(conditions: Conditions) -> Self {
+        if conditions.dry_run {
             Self::DryRun
         } else {
             Self::Publish
@@ -210,10 +211,10 @@ impl Store {
         &self,
         patch: &Value,
         author: Author,
-        guarded: Guarded,
+        conditions: Conditions,
     ) -> Result<Changed, StoreError> {
         let mut state = self.lock();
-        self.expect(guarded)?;
+        self.expect(conditions)?;
         let leaves = self.leaves(patch)?;
         if leaves.is_empty() {
             return Ok(self.unchanged());
@@ -221,7 +222,7 @@ impl Store {
         let mut layers = state.layers.clone();
         let superseded = layers.patch(leaves);
         layers.effective_lasting()?;
-        let mut changed = self.commit(&mut state, layers, author, guarded.into())?;
+        let mut changed = self.commit(&mut state, layers, author, conditions.into())?;
         changed.superseded = superseded;
         Ok(changed)
     }
@@ -230,12 +231,16 @@ impl Store {
     ///
     /// # Errors
     /// When what would come out is not valid, another change came in between, or the engine refuses.
-    pub fn discard_patches(&self, author: Author, guarded: Guarded) -> Result<Changed, StoreError> {
+    pub fn discard_patches(
+        &self,
+        author: Author,
+        conditions: Conditions,
+    ) -> Result<Changed, StoreError> {
         let mut state = self.lock();
-        self.expect(guarded)?;
+        self.expect(conditions)?;
         let mut layers = state.layers.clone();
         layers.patch = Leaves::new();
-        self.commit(&mut state, layers, author, guarded.into())
+        self.commit(&mut state, layers, author, conditions.into())
     }
 
     /// Replaces the lowest layer. Patches and overrides stay.
@@ -303,6 +308,7 @@ impl Store {
             }
         }
         let revision = published.revision;
+        info!(revision, who = author.who, why = author.why, changes = %told(&diff), "settings");
         self.current.store(Arc::new(published));
         state.layers = layers;
         state
@@ -316,9 +322,9 @@ impl Store {
         })
     }
 
-    pub(super) fn expect(&self, guarded: Guarded) -> Result<(), StoreError> {
+    pub(super) fn expect(&self, conditions: Conditions) -> Result<(), StoreError> {
         let current = self.revision();
-        match guarded.expected {
+        match conditions.expected {
             Some(expected) if expected != current => Err(StoreError::Stale { current, expected }),
             _ => Ok(()),
         }
@@ -335,6 +341,14 @@ impl Store {
             superseded: Vec::new(),
         }
     }
+}
+
+/// Changes in a log line.
+fn told(diff: &[Change]) -> String {
+    let changes = diff
+        .iter()
+        .map(|change| format!("{} {} -> {}", change.path, change.old, change.new));
+    changes.collect::<Vec<_>>().join(", ")
 }
 
 /// Fields of patches and overrides whose rate limit or upstream the file no longer has.

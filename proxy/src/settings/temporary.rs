@@ -6,7 +6,7 @@ use weir_api::{
 };
 
 use super::{
-    Author, Guarded, NewOverride, Store, StoreError,
+    Author, Conditions, NewOverride, Store, StoreError,
     layers::diff,
     overrides::{MAX_OVERRIDES, Override, bad_ttl},
     store::Changed,
@@ -21,10 +21,10 @@ impl Store {
     pub fn create_override(
         &self,
         new: NewOverride,
-        guarded: Guarded,
+        conditions: Conditions,
     ) -> Result<(OverrideView, Changed), StoreError> {
         let mut state = self.lock();
-        self.expect(guarded)?;
+        self.expect(conditions)?;
         let leaves = self.leaves(&new.settings).map_err(within_settings);
         let leaves = together(new.check(), leaves)?;
         if leaves.is_empty() {
@@ -47,13 +47,13 @@ impl Store {
         let mut layers = state.layers.clone();
         layers.overrides.push(created.clone());
         let changed = self
-            .commit(&mut state, layers, author, guarded.into())
+            .commit(&mut state, layers, author, conditions.into())
             .map_err(|error| match error {
                 StoreError::Invalid(problems) => StoreError::Invalid(within_settings(problems)),
                 other => other,
             })?;
         let mut view = created.view(self.clock().now(), changed.revision);
-        if guarded.dry_run {
+        if conditions.dry_run {
             view.id.clear();
         }
         Ok((view, changed))

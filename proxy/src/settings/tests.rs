@@ -65,12 +65,14 @@ fn ops() -> Author {
 }
 
 fn patch(store: &Store, patch: Value) -> Changed {
-    store.patch(&patch, ops(), Guarded::default()).unwrap()
+    store.patch(&patch, ops(), Conditions::default()).unwrap()
 }
 
 fn refuse(store: &Store, patch: &Value) -> String {
     let before = (store.view(), store.revisions(1000).len());
-    let error = store.patch(patch, ops(), Guarded::default()).unwrap_err();
+    let error = store
+        .patch(patch, ops(), Conditions::default())
+        .unwrap_err();
     assert_eq!(
         (store.view(), store.revisions(1000).len()),
         before,
@@ -86,7 +88,11 @@ fn raise(store: &Store, settings: Value, seconds: u64) -> String {
         owner: "bench".to_owned(),
         reason: "load test".to_owned(),
     };
-    store.create_override(new, Guarded::default()).unwrap().0.id
+    store
+        .create_override(new, Conditions::default())
+        .unwrap()
+        .0
+        .id
 }
 
 fn value(store: &Store, pointer: &str) -> Value {
@@ -185,7 +191,7 @@ fn null_is_the_default_and_discarding_is_the_file() {
         json!({"rate_limit": {"api_limit": {"nodelay": true, "delay": null}}}),
     );
     assert_eq!(store.current().settings.rate_limit["api_limit"].delay, None);
-    store.discard_patches(ops(), Guarded::default()).unwrap();
+    store.discard_patches(ops(), Conditions::default()).unwrap();
     assert_eq!(*store.current().settings, file());
     assert!(store.view().sources.is_empty());
 }
@@ -199,7 +205,7 @@ fn an_empty_patch_publishes_nothing() {
 #[test]
 fn a_dry_run_and_a_stale_change_publish_nothing() {
     let (store, _) = store();
-    let dry = Guarded {
+    let dry = Conditions {
         expected: Some(1),
         dry_run: true,
     };
@@ -351,7 +357,7 @@ fn a_bad_override_changes_nothing() {
         let mut new = good.clone();
         change(&mut new);
         store
-            .create_override(new, Guarded::default())
+            .create_override(new, Conditions::default())
             .unwrap_err()
             .to_string()
     };
@@ -381,11 +387,11 @@ fn a_bad_override_changes_nothing() {
     assert_eq!(store.revision(), 1);
     for _ in 0..MAX_OVERRIDES {
         store
-            .create_override(good.clone(), Guarded::default())
+            .create_override(good.clone(), Conditions::default())
             .unwrap();
     }
     let error = store
-        .create_override(good.clone(), Guarded::default())
+        .create_override(good.clone(), Conditions::default())
         .unwrap_err();
     assert!(matches!(error, StoreError::TooMany));
 }
@@ -593,6 +599,74 @@ async fn the_timer_ends_overrides() {
     );
     assert_eq!(store.overrides().len(), 1);
     timer.abort();
+}
+
+/// Patches of one field to three, some of them good: known and unknown fields, any value.
+fn any_patch() -> impl Strategy<Value = Value> {
+    let field = prop::sample::select(vec![
+        "connections.max",
+        "timeouts.connect",
+        "client.trusted_proxies",
+        "client.max_body",
+        "compression.level",
+        "compression.types",
+        "compression.enabled",
+        "rate_limit.api_limit.rate",
+        "rate_limit.api_limit.burst",
+        "rate_limit.api_limit.nodelay",
+        "rate_limit.api_limit.delay",
+        "rate_limit.api_limit",
+        "rate_limit.other.rate",
+        "upstream.api.servers",
+        "upstream.api.retry.tries",
+        "upstream.api.keepalive",
+        "timeouts.conect",
+        "listener",
+    ]);
+    let value = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        (-2i64..3000).prop_map(Value::from),
+        (1i64..10).prop_map(Value::from),
+        "[0-9]{1,3}(s|ms|r/s|KiB|)".prop_map(Value::from),
+        Just(json!([{"address": "127.0.0.1:1"}])),
+        Just(json!(["text/html"])),
+        Just(json!({})),
+    ];
+    prop::collection::vec((field, value), 1..4).prop_map(|fields| {
+        let mut patch = json!({});
+        for (field, value) in fields {
+            let mut table = &mut patch;
+            for name in field.split('.') {
+                if !table.is_object() {
+                    *table = json!({});
+                }
+                table = &mut table[name];
+            }
+            *table = value;
+        }
+        patch
+    })
+}
+
+proptest! {
+    /// Whatever is sent: either nothing changes, or what is in force is valid and each difference is told.
+    #[test]
+    fn no_patch_leaves_half_a_change(patches in prop::collection::vec(any_patch(), 1..6)) {
+        let (store, _) = store();
+        for patch in patches {
+            let before = store.view();
+            match store.patch(&patch, ops(), Conditions::default()) {
+                Err(_) => prop_assert_eq!(store.view(), before),
+                Ok(changed) => {
+                    let after = store.view();
+                    prop_assert!(store.current().settings.validate().is_ok());
+                    prop_assert_eq!(after.effective == before.effective, changed.diff.is_empty());
+                    prop_assert_eq!(after.revision, changed.revision);
+                }
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone)]

@@ -13,7 +13,7 @@ pub type Leaves = BTreeMap<Path, Value>;
 
 /// Takes a patch apart. `existing` are the settings it will be applied to: rate limits and upstreams
 /// must be there already, because the file creates them. Values are not looked at yet: that is
-/// [`check`](super::check) of the settings that come out of it.
+/// [`check`] of the settings that come out of it.
 ///
 /// # Errors
 /// A patch that is no object, unknown fields, names that do not exist, and null where something
