@@ -1,0 +1,139 @@
+//! A client connection under full control.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpSocket, TcpStream},
+};
+
+use crate::{
+    message::{Buffered, Response},
+    wait::within,
+};
+
+/// One client connection.
+#[derive(Debug)]
+pub struct Conn {
+    io: Buffered<TcpStream>,
+}
+
+impl Conn {
+    pub async fn open(to: SocketAddr) -> Self {
+        Self::try_open(to)
+            .await
+            .unwrap_or_else(|e| panic!("connecting to {to}: {e}"))
+    }
+
+    pub async fn try_open(to: SocketAddr) -> io::Result<Self> {
+        let stream = within("a connection", TcpStream::connect(to)).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self {
+            io: Buffered::new(stream),
+        })
+    }
+
+    /// Connects from another address of 127.0.0.0/8: another client.
+    pub async fn open_from(from: impl Into<IpAddr>, to: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from.into(), 0).into()).unwrap();
+        let stream = within("a connection", socket.connect(to)).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self {
+            io: Buffered::new(stream),
+        }
+    }
+
+    pub fn local_addr(&self) -> SocketAddr {
+        self.io.stream.local_addr().unwrap()
+    }
+
+    /// Sends bytes as they are.
+    #[track_caller]
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> impl Future<Output = ()> {
+        let sending = within("sending", async move {
+            // A peer that has answered and closed already is noticed when reading.
+            let _ = self.io.stream.write_all(bytes.as_ref()).await;
+        });
+        sending
+    }
+
+    /// Sends bytes one by one with a pause after each, until the peer closes.
+    pub async fn send_slowly(&mut self, bytes: &[u8], pause: Duration) {
+        for byte in bytes {
+            if self.io.stream.write_all(&[*byte]).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// The answer to a request that is not `HEAD`.
+    pub async fn answer(&mut self) -> Response {
+        self.answer_to("GET").await
+    }
+
+    pub async fn answer_to(&mut self, method: &str) -> Response {
+        match self.try_answer_to(method).await {
+            Ok(Some(response)) => response,
+            Ok(None) => panic!("the connection was closed without an answer"),
+            Err(error) => panic!("no proper answer: {error}"),
+        }
+    }
+
+    pub async fn try_answer_to(&mut self, method: &str) -> io::Result<Option<Response>> {
+        within("an answer", self.io.response(method)).await
+    }
+
+    /// Sends a request without a body, and waits for its answer.
+    pub async fn request(&mut self, method: &str, target: &str, headers: &str) -> Response {
+        self.send(format!(
+            "{method} {target} HTTP/1.1\r\nHost: test\r\n{headers}\r\n"
+        ))
+        .await;
+        self.answer_to(method).await
+    }
+
+    pub async fn get(&mut self, target: &str) -> Response {
+        self.request("GET", target, "").await
+    }
+
+    /// Raw bytes, at least one; empty if the peer has closed.
+    pub async fn receive(&mut self) -> Vec<u8> {
+        if self.io.buffer.is_empty() {
+            let _ = within("bytes", self.io.fill()).await;
+        }
+        std::mem::take(&mut self.io.buffer)
+    }
+
+    /// Exactly `length` raw bytes.
+    pub async fn receive_exactly(&mut self, length: usize) -> Vec<u8> {
+        while self.io.buffer.len() < length {
+            assert!(
+                within("bytes", self.io.fill()).await.unwrap(),
+                "closed too early"
+            );
+        }
+        self.io.buffer.drain(..length).collect()
+    }
+
+    /// Waits for the peer to close, by end or by reset, and returns what came before.
+    pub async fn closed(&mut self) -> Vec<u8> {
+        while let Ok(true) = within("the peer to close", self.io.fill()).await {}
+        std::mem::take(&mut self.io.buffer)
+    }
+
+    /// No more will be sent; answers can still come.
+    pub async fn finish_sending(&mut self) {
+        let _ = self.io.stream.shutdown().await;
+    }
+
+    /// Breaks off without ceremony (RST).
+    pub fn reset(self) {
+        let _ = self.io.stream.set_zero_linger();
+    }
+}

@@ -1,0 +1,230 @@
+//! The proxy under test.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::process::Command;
+use toml::Table;
+
+use crate::{
+    admin::Admin,
+    client::Conn,
+    message::Response,
+    process::{Process, program},
+    wait::{eventually_some, within},
+};
+
+/// A running proxy.
+#[derive(Debug)]
+pub struct Weir {
+    pub process: Process,
+    pub admin: Admin,
+    config: Table,
+    listeners: Vec<SocketAddr>,
+    dir: TempDir,
+}
+
+/// A proxy that is still being configured.
+#[derive(Debug)]
+pub struct Builder {
+    config: Table,
+}
+
+/// Anything with an address that can stand behind the proxy.
+pub trait Server {
+    fn addr(&self) -> SocketAddr;
+}
+
+impl Server for SocketAddr {
+    fn addr(&self) -> SocketAddr {
+        *self
+    }
+}
+
+impl Weir {
+    /// A proxy with one upstream `api` of these servers, all requests going there, and one worker thread.
+    pub fn before(servers: &[&dyn Server]) -> Builder {
+        let servers: Vec<_> = servers
+            .iter()
+            .map(|server| format!("{{ address = '{}' }}", server.addr()))
+            .collect();
+        Builder {
+            config: Table::new(),
+        }
+        .with(&format!(
+            "server.threads = 1
+             admin.listen = '127.0.0.1:0'
+             listener = [{{ address = '127.0.0.1:0' }}]
+             route = [{{ upstream = 'api' }}]
+             access_log.buffer = 0
+             [upstream.api]
+             servers = [{}]",
+            servers.join(", ")
+        ))
+    }
+
+    /// Where clients connect.
+    pub fn addr(&self) -> SocketAddr {
+        self.listeners[0]
+    }
+
+    /// Every listener, in the order of the configuration.
+    pub fn listeners(&self) -> &[SocketAddr] {
+        &self.listeners
+    }
+
+    pub async fn connect(&self) -> Conn {
+        Conn::open(self.addr()).await
+    }
+
+    /// The answer to `GET` on a connection of its own.
+    pub async fn get(&self, target: &str) -> Response {
+        self.connect().await.get(target).await
+    }
+
+    pub async fn request(&self, method: &str, target: &str, headers: &str) -> Response {
+        self.connect().await.request(method, target, headers).await
+    }
+
+    /// The lines of the access log, as JSON.
+    pub fn access_log(&self) -> Vec<Value> {
+        let parse =
+            |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line:?}"));
+        self.process.stdout().lines().map(parse).collect()
+    }
+
+    /// Waits until the access log has that many lines.
+    pub async fn logged(&self, lines: usize) -> Vec<Value> {
+        within("lines in the access log", async {
+            loop {
+                // The last line may be written in part.
+                if self.process.stdout().matches('\n').count() >= lines {
+                    return self.access_log();
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        })
+        .await
+    }
+
+    /// A sample of `/metrics`, 0 if there is none: `weir_requests_total{code="200",route="/"}`.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let text = self.admin.text("/metrics").await;
+        text.lines()
+            .filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
+            .map(|value| value.parse().unwrap())
+            .next()
+            .unwrap_or(0.0)
+    }
+
+    /// The configuration file.
+    pub fn config_path(&self) -> PathBuf {
+        self.dir.path().join("weir.toml")
+    }
+
+    /// A place for the test's own files.
+    pub fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
+    /// Merges TOML into the configuration file, without telling the proxy.
+    pub fn rewrite_config(&mut self, toml: &str) {
+        merge(&mut self.config, parse(toml));
+        std::fs::write(self.config_path(), self.config.to_string()).unwrap();
+    }
+}
+
+impl Builder {
+    /// Merges TOML into the configuration; arrays are replaced, tables merged.
+    #[must_use]
+    pub fn with(mut self, toml: &str) -> Self {
+        merge(&mut self.config, parse(toml));
+        self
+    }
+
+    /// Replaces the servers of `api` with these, in TOML: `{ address = 'a', weight = 2 }`.
+    #[must_use]
+    pub fn servers(self, servers: &[String]) -> Self {
+        self.with(&format!("upstream.api.servers = [{}]", servers.join(", ")))
+    }
+
+    /// Starts the proxy and waits until it is ready.
+    pub async fn start(self) -> Weir {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, ports) = (dir.path().join("weir.toml"), dir.path().join("ports.json"));
+        std::fs::write(&file, self.config.to_string()).unwrap();
+        let mut command = Command::new(program("weir"));
+        command
+            .arg("run")
+            .arg("--config")
+            .arg(&file)
+            .arg("--ports-file")
+            .arg(&ports);
+        let mut process = Process::start("weir", command, dir.path());
+        let (listeners, admin) = ready(&mut process, &ports).await;
+        Weir {
+            process,
+            admin: Admin::new(admin),
+            config: self.config,
+            listeners,
+            dir,
+        }
+    }
+
+    /// Starts a proxy that is expected to give up, and returns its exit code and what it said.
+    pub async fn start_expecting_failure(self) -> (Option<i32>, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("weir.toml");
+        std::fs::write(&file, self.config.to_string()).unwrap();
+        let mut command = Command::new(program("weir"));
+        command.arg("run").arg("--config").arg(&file);
+        let mut process = Process::start("weir", command, dir.path());
+        let code = process.exit_code().await;
+        (code, process.stderr())
+    }
+
+    /// The configuration as text.
+    pub fn text(&self) -> String {
+        self.config.to_string()
+    }
+}
+
+/// Waits for the file in which the proxy tells its ports.
+async fn ready(process: &mut Process, ports: &std::path::Path) -> (Vec<SocketAddr>, SocketAddr) {
+    let told = eventually_some("weir to be ready", || {
+        assert!(
+            process.ended().is_none(),
+            "weir ended: {}",
+            process.stderr()
+        );
+        let told = std::fs::read(ports).ok();
+        async { told }
+    })
+    .await;
+    let told: Value = serde_json::from_slice(&told).unwrap();
+    let address = |value: &Value| value.as_str().unwrap().parse().unwrap();
+    let listeners = told["listeners"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(address)
+        .collect();
+    (listeners, address(&told["admin"]))
+}
+
+fn parse(toml: &str) -> Table {
+    toml.parse()
+        .unwrap_or_else(|error| panic!("{error} in:\n{toml}"))
+}
+
+fn merge(into: &mut Table, from: Table) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(toml::Value::Table(old)), toml::Value::Table(new)) => merge(old, new),
+            (_, value) => {
+                into.insert(key, value);
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Starting, reloading and stopping.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use weir_tests::{Conn, Gate, Origin, Reply, Weir, eventually, wait::eventually_some};
+
+#[tokio::test]
+async fn told_to_stop_it_finishes_what_is_in_flight() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
+        let gate = Gate::closed();
+        let api = Origin::answering(Reply::text("late").when(&gate)).await;
+        let mut weir = Weir::before(&[&api]).start().await;
+        let mut client = weir.connect().await;
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        api.is_serving(1).await;
+        weir.process.signal(signal);
+        eventually_some("new clients to be refused", || async {
+            Conn::try_open(weir.addr()).await.err()
+        })
+        .await;
+        assert_eq!(weir.admin.status("/readyz").await, 503);
+        assert_eq!(weir.admin.status("/healthz").await, 200);
+        gate.open();
+        let response = client.answer().await.expect(200);
+        assert_eq!(response.text(), "late");
+        assert_eq!(
+            response
+                .header("Connection")
+                .map(str::to_ascii_lowercase)
+                .as_deref(),
+            Some("close")
+        );
+        assert_eq!(weir.process.exit_code().await, Some(0), "{signal}");
+    }
+}
+
+#[tokio::test]
+async fn idle_clients_do_not_hold_a_stop_up() {
+    let api = Origin::named("a").await;
+    let mut weir = Weir::before(&[&api])
+        .with("timeouts.drain = '60s'")
+        .start()
+        .await;
+    let mut idle = weir.connect().await;
+    idle.get("/").await.expect(200);
+    let mut silent = weir.connect().await;
+    weir.process.signal(Signal::SIGTERM);
+    assert_eq!(weir.process.exit_code().await, Some(0));
+    assert!(idle.closed().await.is_empty());
+    assert!(silent.closed().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_ever() {
+    let api = Origin::answering(Reply::hang()).await;
+    let mut weir = Weir::before(&[&api])
+        .with("timeouts.drain = '300ms'")
+        .start()
+        .await;
+    let mut client = weir.connect().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    api.is_serving(1).await;
+    let started = Instant::now();
+    weir.process.signal(Signal::SIGTERM);
+    assert_eq!(weir.process.exit_code().await, Some(0));
+    assert!(
+        started.elapsed() >= Duration::from_millis(290),
+        "{:?}",
+        started.elapsed()
+    );
+    client.closed().await;
+}
+
+#[tokio::test]
+async fn the_log_of_the_last_requests_is_written_before_the_end() {
+    let api = Origin::named("a").await;
+    let mut weir = Weir::before(&[&api])
+        .with("access_log.buffer = '64KiB'")
+        .start()
+        .await;
+    let mut client = weir.connect().await;
+    for _ in 0..50 {
+        client.get("/").await.expect(200);
+    }
+    weir.process.signal(Signal::SIGTERM);
+    assert_eq!(weir.process.exit_code().await, Some(0));
+    assert_eq!(weir.access_log().len(), 50);
+}
+
+#[tokio::test]
+async fn sighup_reads_the_file_again() {
+    let (a, b) = (Origin::named("a").await, Origin::named("b").await);
+    let mut weir = Weir::before(&[&a]).start().await;
+    let mut client = weir.connect().await;
+    assert_eq!(client.get("/").await.text(), "a");
+    weir.rewrite_config(&format!(
+        "upstream.api.servers = [{{ address = '{}' }}]
+         compression.level = 3
+         route = [{{ path = '/new', upstream = 'api' }}]",
+        weir_tests::weir::Server::addr(&b)
+    ));
+    assert_eq!(
+        client.get("/").await.text(),
+        "a",
+        "not before it is told to"
+    );
+    weir.process.signal(Signal::SIGHUP);
+    eventually_some("the new file to apply", || async {
+        (weir.admin.settings().await["compression"]["level"] == 3).then_some(())
+    })
+    .await;
+    eventually_some("the new routes to apply", || async {
+        (weir.get("/").await.status == 404).then_some(())
+    })
+    .await;
+    assert_eq!(
+        client.get("/new").await.text(),
+        "b",
+        "on connections that are open, too"
+    );
+}
+
+#[tokio::test]
+async fn a_bad_file_is_refused_on_sighup_and_everything_goes_on() {
+    let api = Origin::named("a").await;
+    let mut weir = Weir::before(&[&api]).start().await;
+    let before = weir.admin.get("/v1/settings").await;
+    weir.rewrite_config("compression = { level = 99 }\n connections = { max = 500 }");
+    weir.process.signal(Signal::SIGHUP);
+    eventually("the refusal in the log", || {
+        weir.process.stderr().contains("compression.level")
+    })
+    .await;
+    assert_eq!(weir.admin.get("/v1/settings").await, before);
+    weir.get("/").await.expect(200);
+    std::fs::remove_file(weir.config_path()).unwrap();
+    weir.process.signal(Signal::SIGHUP);
+    eventually("the second refusal", || {
+        weir.process.stderr().contains("cannot be read")
+    })
+    .await;
+    weir.get("/").await.expect(200);
+}
+
+#[tokio::test]
+async fn patches_and_overrides_stay_above_a_reloaded_file() {
+    let api = Origin::named("a").await;
+    let mut weir = Weir::before(&[&api]).start().await;
+    weir.admin
+        .patch(serde_json::json!({ "compression": { "level": 2 } }))
+        .await;
+    weir.admin
+        .override_for("10m", serde_json::json!({ "connections": { "max": 333 } }))
+        .await;
+    weir.rewrite_config(
+        "compression = { level = 7, min_length = '1KiB' }\n connections = { max = 500 }",
+    );
+    weir.process.signal(Signal::SIGHUP);
+    eventually_some("the new file to apply", || async {
+        (weir.admin.settings().await["compression"]["min_length"] == "1KiB").then_some(())
+    })
+    .await;
+    let settings = weir.admin.settings().await;
+    assert_eq!(settings["compression"]["level"], 2);
+    assert_eq!(settings["connections"]["max"], 333);
+}
+
+#[tokio::test]
+async fn levels_of_rate_limits_outlive_a_reload() {
+    let api = Origin::named("a").await;
+    let mut weir = Weir::before(&[&api])
+        .with(
+            "route = [{ upstream = 'api', rate_limit = ['z'] }]
+             rate_limit.z = { rate = '1r/m', burst = 3, nodelay = true }",
+        )
+        .start()
+        .await;
+    let mut client = weir.connect().await;
+    let mut admitted = async || {
+        let mut count = 0;
+        for _ in 0..8 {
+            count += usize::from(client.get("/").await.status == 200);
+        }
+        count
+    };
+    assert_eq!(admitted().await, 4);
+    weir.rewrite_config("rate_limit.z.burst = 5");
+    weir.process.signal(Signal::SIGHUP);
+    eventually_some("the new burst", || async {
+        (weir.admin.settings().await["rate_limit"]["z"]["burst"] == 5).then_some(())
+    })
+    .await;
+    assert_eq!(admitted().await, 2);
+}

@@ -1,0 +1,23 @@
+//! The real binaries, driven from outside.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bad_input;
+mod balancing;
+mod balancing_like_nginx;
+mod bench;
+mod bodies;
+mod compression;
+mod connections;
+mod headers;
+mod keepalive;
+mod lifecycle;
+mod limits;
+mod limits_like_nginx;
+mod observing;
+mod overrides;
+mod protocol;
+mod retries;
+mod routing;
+mod settings;
+mod strictness;
+mod timeouts;

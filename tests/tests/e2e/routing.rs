@@ -1,0 +1,100 @@
+//! Which upstream a request goes to.
+
+use weir_tests::{Origin, Weir};
+
+#[tokio::test]
+async fn host_first_then_the_longest_path() {
+    let (site, api, v2) = (
+        Origin::named("site").await,
+        Origin::named("api").await,
+        Origin::named("v2").await,
+    );
+    let weir = Weir::before(&[&site])
+        .with(&format!(
+            "upstream.inner.servers = [{{ address = '{}' }}]
+             upstream.v2.servers = [{{ address = '{}' }}]
+             route = [
+               {{ upstream = 'api' }},
+               {{ path = '/api/', upstream = 'inner' }},
+               {{ path = '/api/v2', upstream = 'v2' }},
+               {{ host = 'inner.example', upstream = 'inner' }},
+             ]",
+            weir_tests::weir::Server::addr(&api),
+            weir_tests::weir::Server::addr(&v2),
+        ))
+        .start()
+        .await;
+    let mut client = weir.connect().await;
+    for (host, path, expected) in [
+        ("x", "/", "site"),
+        ("x", "/api", "site"),
+        ("x", "/api/v1", "api"),
+        ("x", "/api/v2/things?q=/", "v2"),
+        ("inner.example", "/", "api"),
+        ("INNER.example:8080", "/", "api"),
+    ] {
+        client
+            .send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"))
+            .await;
+        assert_eq!(client.answer().await.text(), expected, "{host} {path}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_route_there_is_404() {
+    let api = Origin::named("a").await;
+    let weir = Weir::before(&[&api])
+        .with("route = [{ path = '/api/', upstream = 'api' }]")
+        .start()
+        .await;
+    let mut client = weir.connect().await;
+    client.get("/other").await.expect(404);
+    client.get("/api/x").await.expect(200);
+    assert_eq!(api.count(), 1);
+}
+
+#[tokio::test]
+async fn several_listeners_serve_the_same_routes() {
+    let api = Origin::named("a").await;
+    let weir = Weir::before(&[&api])
+        .with("listener = [{ address = '127.0.0.1:0' }, { address = '127.0.0.2:0' }]")
+        .start()
+        .await;
+    for address in weir.listeners() {
+        weir_tests::Conn::open(*address)
+            .await
+            .get("/")
+            .await
+            .expect(200);
+    }
+    assert_eq!(weir.listeners().len(), 2);
+}
+
+#[tokio::test]
+async fn the_target_arrives_as_it_was_sent() {
+    let api = Origin::named("a").await;
+    let weir = Weir::before(&[&api]).start().await;
+    let mut client = weir.connect().await;
+    for target in [
+        "/a%2Fb//c/../d?x=%20&y=[1]|'",
+        "/?",
+        "/%E2%82%AC",
+        "/a;b=c@d:e!$&'()*+,",
+    ] {
+        client.get(target).await.expect(200);
+        assert_eq!(api.last().target, target);
+    }
+}
+
+#[tokio::test]
+async fn the_absolute_form_is_understood() {
+    let api = Origin::named("a").await;
+    let weir = Weir::before(&[&api]).start().await;
+    let mut client = weir.connect().await;
+    client
+        .send("GET http://example.org/p?q HTTP/1.1\r\nHost: example.org\r\n\r\n")
+        .await;
+    client.answer().await.expect(200);
+    assert_eq!(api.last().target, "/p?q");
+    assert_eq!(api.last().header("Host"), Some("example.org"));
+}
