@@ -21,11 +21,7 @@ impl Gate {
     /// The exit code that scripts see.
     #[must_use]
     pub fn exit(self) -> Exit {
-        match self {
-            Self::Passed => Exit::Passed,
-            Self::Failed => Exit::GateFailed,
-            Self::Invalid => Exit::Invalid,
-        }
+        self.into()
     }
 
     /// The word in tables.
@@ -35,6 +31,16 @@ impl Gate {
             Self::Passed => "passed",
             Self::Failed => "failed",
             Self::Invalid => "invalid",
+        }
+    }
+}
+
+impl From<Gate> for Exit {
+    fn from(gate: Gate) -> Self {
+        match gate {
+            Gate::Passed => Self::Passed,
+            Gate::Failed => Self::GateFailed,
+            Gate::Invalid => Self::Invalid,
         }
     }
 }

@@ -29,21 +29,27 @@ pub fn plain_table(header: &[&str]) -> Table {
 pub fn rows_table(rows: &[Row]) -> Table {
     let mut table = plain_table(&["metric", "value", "threshold", "status"]);
     for row in rows {
-        let status = if row.note.is_empty() {
-            row.status.text().to_owned()
-        } else if row.status == Status::NotReachable {
-            row.note.clone()
-        } else {
-            format!("{} ({})", row.status.text(), row.note)
-        };
         table.add_row(vec![
             Cell::new(&row.metric),
             Cell::new(&row.value).set_alignment(CellAlignment::Right),
             Cell::new(&row.threshold).set_alignment(CellAlignment::Right),
-            Cell::new(status).fg(color(row.status)),
+            status_cell(row),
         ]);
     }
     table
+}
+
+/// The status of a row with its note.
+#[must_use]
+pub fn status_cell(row: &Row) -> Cell {
+    let text = if row.note.is_empty() {
+        row.status.text().to_owned()
+    } else if row.status == Status::NotReachable {
+        row.note.clone()
+    } else {
+        format!("{} ({})", row.status.text(), row.note)
+    };
+    Cell::new(text).fg(color(row.status))
 }
 
 /// One line an endpoint.

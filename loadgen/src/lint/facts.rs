@@ -38,6 +38,8 @@ pub struct Facts {
 pub struct Offered {
     /// Requests per second at zero latency, averaged over the run; none when nothing bounds it.
     pub max_rps: Option<f64>,
+    /// Requests per second at the peak; the same as `max_rps` in a closed model.
+    pub peak_rps: Option<f64>,
     /// Users and think time, if the model is closed.
     pub closed: Option<Closed>,
 }
@@ -122,16 +124,24 @@ impl Offered {
                 let max_rps = (mean_think_s > 0.0).then(|| f64::from(users) / mean_think_s);
                 Self {
                     max_rps,
+                    peak_rps: max_rps,
                     closed: Some(Closed {
                         users,
                         mean_think_s,
                     }),
                 }
             }
-            Load::Open(_) => Self {
-                max_rps: scenario.intended_rate().map(|rate| rate.get()),
-                closed: None,
-            },
+            Load::Open(open) => {
+                let rates = open
+                    .stages
+                    .iter()
+                    .flat_map(|stage| [stage.from.get(), stage.to.get()]);
+                Self {
+                    max_rps: scenario.intended_rate().map(|rate| rate.get()),
+                    peak_rps: rates.max_by(f64::total_cmp),
+                    closed: None,
+                }
+            }
         }
     }
 }

@@ -25,6 +25,7 @@ fn closed(name: &str, users: u32, mean_think_s: f64, duration_s: f64) -> Facts {
         scenario: name.to_owned(),
         offered: Offered {
             max_rps: Some(f64::from(users) / mean_think_s),
+            peak_rps: Some(f64::from(users) / mean_think_s),
             closed: Some(Closed {
                 users,
                 mean_think_s,

@@ -40,6 +40,11 @@ pub struct ComparisonRecord {
     pub findings: Vec<Finding>,
 }
 
+impl ComparisonRecord {
+    /// Version of the shape that this program writes.
+    pub const FORMAT: u32 = 1;
+}
+
 /// Key figures of one run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunCard {

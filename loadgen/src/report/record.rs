@@ -9,9 +9,6 @@ use crate::{
     lint::Finding,
 };
 
-/// Version of the shape of `run.json`.
-pub(crate) const FORMAT: u32 = 1;
-
 /// What `run.json` holds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunRecord {
@@ -47,6 +44,11 @@ pub struct RunRecord {
     /// The same load through the proxy against direct, if there was a direct run.
     #[serde(default)]
     pub overhead: Option<Overhead>,
+}
+
+impl RunRecord {
+    /// Version of the shape that this program writes.
+    pub const FORMAT: u32 = 1;
 }
 
 /// The processes under test.

@@ -80,7 +80,10 @@ fn process(name: &str, pid: u32, cpu: f64, rss: u64) -> ProcessSummary {
         cpu_percent: cpu,
         rss_start: rss,
         rss_end: rss + 100_000,
+        rss_min: rss,
         rss_max: rss + 200_000,
+        rss_mean: rss + 90_000,
+        vms_end: 4 * rss,
         threads: 4,
         fds: 60,
         samples: (0..SECONDS * 2).map(sample).collect(),
@@ -195,7 +198,7 @@ fn record(id: &str, topology: &str, summary: &Summary) -> RunRecord {
         service_ms: 10.0,
     };
     RunRecord {
-        format: record::FORMAT,
+        format: RunRecord::FORMAT,
         id: id.into(),
         provenance: Provenance::collect(now_utc()),
         topology: Some(TopologyRecord {
@@ -321,7 +324,7 @@ fn topologies_are_compared_on_one_page() {
         efficiency: 0.9886,
     };
     let comparison = ComparisonRecord {
-        format: record::FORMAT,
+        format: ComparisonRecord::FORMAT,
         title: "One replica, two replicas, no proxy".into(),
         description: "Synthetic.".into(),
         gate: "passed".into(),

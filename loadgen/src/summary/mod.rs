@@ -173,8 +173,17 @@ pub struct ProcessSummary {
     pub rss_start: u64,
     /// Resident memory at the end, bytes.
     pub rss_end: u64,
+    /// Smallest resident memory, bytes.
+    #[serde(default)]
+    pub rss_min: u64,
     /// Largest resident memory, bytes.
     pub rss_max: u64,
+    /// Mean resident memory, bytes.
+    #[serde(default)]
+    pub rss_mean: u64,
+    /// Virtual memory at the end, bytes.
+    #[serde(default)]
+    pub vms_end: u64,
     /// Threads at the end.
     pub threads: u64,
     /// Open file descriptors at the end.

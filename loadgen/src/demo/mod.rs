@@ -1,0 +1,287 @@
+//! The demonstration: no proxy, one replica, two replicas, under the documented profile and under
+//! a rate that can meet the documented thresholds; what the second replica adds, what the proxy
+//! costs, and proof that the limits raised for it are back.
+
+pub mod command;
+mod print;
+mod scaling;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+pub use scaling::{ScalingError, ScalingPlan, measure_scaling, scaling_record};
+
+use crate::{
+    exit::Usage,
+    judge::{Gate, Thresholds},
+    lint::{Facts, Finding, lint},
+    measure::{LiveProgress, Measured, Order, Setup, measure, overhead},
+    report::{
+        Commit, ComparisonRecord, Provenance, RunCard, RunFolder, RunTuning, ScalingRecord,
+        ScenarioOverhead, now_utc, write_comparison, write_latest,
+    },
+    run::StopToken,
+    scenario::{Overrides, Scenario},
+    topology::{TopologyError, TopologySpec},
+};
+
+/// Topologies, in order; the first is what the others are compared with.
+const TOPOLOGIES: [&str; 3] = ["direct", "one", "two"];
+/// The documented profile, and the one that can reach the documented rate.
+const SCENARIOS: [&str; 2] = ["documented", "rate"];
+/// Efficiency of the second replica that the demonstration asks for.
+pub const LEAST_EFFICIENCY: f64 = 0.95;
+
+/// How long each part lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lengths {
+    /// Warm-up of a run, not counted.
+    pub warmup: Duration,
+    /// Measured part of a run.
+    pub measured: Duration,
+    /// The scaling measurement.
+    pub scaling: ScalingPlan,
+}
+
+impl Lengths {
+    /// About a minute and a half in all.
+    #[must_use]
+    pub fn usual() -> Self {
+        Self {
+            warmup: Duration::from_secs(3),
+            measured: Duration::from_secs(9),
+            scaling: ScalingPlan::usual(),
+        }
+    }
+
+    /// About half a minute in all, for a first look.
+    #[must_use]
+    pub fn quick() -> Self {
+        Self {
+            warmup: Duration::from_secs(1),
+            measured: Duration::from_secs(3),
+            scaling: ScalingPlan::quick(),
+        }
+    }
+
+    fn total(&self) -> Duration {
+        (self.warmup + self.measured) * (TOPOLOGIES.len() * SCENARIOS.len()) as u32
+            + self.scaling.total()
+    }
+}
+
+/// What the demonstration found.
+#[derive(Debug)]
+pub struct Demonstration {
+    /// The runs, by scenario and topology.
+    pub runs: Vec<Measured>,
+    /// One replica against two.
+    pub scaling: ScalingRecord,
+    /// The verdict over everything.
+    pub gate: Gate,
+    /// The report over everything.
+    pub page: PathBuf,
+}
+
+/// Runs the demonstration, printing as it goes.
+///
+/// # Errors
+///
+/// When a run cannot be made, or the user stops it.
+pub fn demonstrate(
+    setup: &Setup,
+    lengths: Lengths,
+    thresholds: Option<&std::path::Path>,
+    stop: &StopToken,
+) -> anyhow::Result<Demonstration> {
+    let topologies = TOPOLOGIES
+        .iter()
+        .map(|name| TopologySpec::load(name))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(usage)?;
+    let scenarios = SCENARIOS
+        .iter()
+        .map(|name| shortened(name, lengths, thresholds))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let findings = documented_findings(setup, thresholds)?;
+    print::opening(lengths.total(), &topologies, &findings);
+
+    let mut runs: Vec<Measured> = Vec::new();
+    let count = topologies.len() * scenarios.len();
+    for topology in &topologies {
+        for (scenario, thresholds) in &scenarios {
+            let label = format!(
+                "[{}/{count}] {:<10} {:<6}",
+                runs.len() + 1,
+                scenario.name,
+                topology.name
+            );
+            let order = Order {
+                scenario: scenario.clone(),
+                topology: topology.clone(),
+                thresholds: *thresholds,
+            };
+            let mut run = measure(&order, setup, Arc::new(LiveProgress::new(label)), stop)
+                .map_err(usage_of_measure)?;
+            stop_requested(stop)?;
+            let same_load = |other: &&Measured| other.summary.scenario == run.summary.scenario;
+            if topology.proxy
+                && let Some(direct) = runs.iter().find(same_load)
+            {
+                run.compare_with_direct(direct)?;
+            }
+            runs.push(run);
+        }
+    }
+    let folder = RunFolder::create(&setup.results, "demo", "all", &Commit::here())?;
+    let scaling = measure_scaling(setup, lengths.scaling, &folder, stop)?;
+    stop_requested(stop)?;
+
+    let gate = overall(&runs, &scaling);
+    let comparison = compare(&folder, &runs, scaling.clone(), gate, findings);
+    let parts: Vec<_> = runs
+        .iter()
+        .map(|run| (run.record.clone(), run.summary.clone()))
+        .collect();
+    let page = write_comparison(&folder, &comparison, &parts)?;
+    write_latest(&setup.results, &folder)?;
+    let done = Demonstration {
+        runs,
+        scaling,
+        gate,
+        page,
+    };
+    print::results(&topologies, &done, &comparison.overheads);
+    Ok(done)
+}
+
+/// A scenario with the lengths of the demonstration; users appear as much faster as it is shorter.
+fn shortened(
+    name: &str,
+    lengths: Lengths,
+    thresholds: Option<&std::path::Path>,
+) -> anyhow::Result<(Scenario, Thresholds)> {
+    let scenario = Scenario::load(name).map_err(Usage::new)?;
+    let overrides = Overrides {
+        time_scale: Some(lengths.measured.as_secs_f64() / scenario.duration.as_secs_f64()),
+        duration: Some(lengths.measured),
+        warmup: Some(lengths.warmup),
+        ..Overrides::default()
+    };
+    let thresholds = Thresholds::for_scenario(&scenario, thresholds).map_err(Usage::new)?;
+    Ok((overrides.apply(scenario).map_err(Usage::new)?, thresholds))
+}
+
+/// Contradictions of the documented profile as it is documented: unshortened, limits as configured.
+fn documented_findings(
+    setup: &Setup,
+    thresholds: Option<&std::path::Path>,
+) -> anyhow::Result<Vec<Finding>> {
+    let scenario = Scenario::load(SCENARIOS[0]).map_err(Usage::new)?;
+    let thresholds = Thresholds::for_scenario(&scenario, thresholds).map_err(Usage::new)?;
+    let config = weir_api::config::load(&setup.proxy_config).map_err(Usage::new)?;
+    let addresses = setup.options.source_addresses;
+    Ok(lint(&Facts::new(
+        &scenario,
+        thresholds,
+        addresses,
+        Some(&config),
+    )))
+}
+
+/// The worst verdict: an invalid run first, then a missed threshold or too little scaling.
+fn overall(runs: &[Measured], scaling: &ScalingRecord) -> Gate {
+    let worst = runs
+        .iter()
+        .map(|run| run.gate)
+        .max()
+        .unwrap_or(Gate::Invalid);
+    let grows = scaling.efficiency >= LEAST_EFFICIENCY;
+    let scaling = match scaling.validity.verdict {
+        crate::summary::Verdict::Invalid => Gate::Invalid,
+        _ if grows => Gate::Passed,
+        _ => Gate::Failed,
+    };
+    worst.max(scaling)
+}
+
+fn compare(
+    folder: &RunFolder,
+    runs: &[Measured],
+    scaling: ScalingRecord,
+    gate: Gate,
+    findings: Vec<Finding>,
+) -> ComparisonRecord {
+    let topology = |run: &Measured| {
+        run.record
+            .topology
+            .as_ref()
+            .map(|t| t.name.clone())
+            .unwrap_or_default()
+    };
+    let direct = |run: &Measured| {
+        let same = |other: &&Measured| {
+            other.summary.scenario == run.summary.scenario && topology(other) == TOPOLOGIES[0]
+        };
+        runs.iter().find(same)
+    };
+    // One replica on both sides: with two, capacity and proxy would change at once.
+    let overheads = runs
+        .iter()
+        .filter(|run| topology(run) == TOPOLOGIES[1])
+        .filter_map(|run| {
+            Some(ScenarioOverhead {
+                scenario: run.summary.scenario.clone(),
+                overhead: overhead(direct(run)?, run),
+            })
+        });
+    let tuning = runs.iter().filter_map(|run| {
+        let tuning = run.record.tuning.clone()?;
+        Some(RunTuning {
+            scenario: run.summary.scenario.clone(),
+            topology: topology(run),
+            tuning,
+        })
+    });
+    ComparisonRecord {
+        format: ComparisonRecord::FORMAT,
+        title: "No proxy, one replica, two replicas".to_owned(),
+        description: format!(
+            "The documented profile, shortened, and the rate profile on three topologies of processes on this machine ({}); then one replica against two at saturation. One run each; stand-in replicas with declared capacity.",
+            folder.name()
+        ),
+        gate: gate.text().to_owned(),
+        provenance: Provenance::collect(now_utc()),
+        runs: runs
+            .iter()
+            .map(|run| RunCard::of(&run.record, &run.summary))
+            .collect(),
+        scaling: Some(scaling),
+        overheads: overheads.collect(),
+        tuning: tuning.collect(),
+        findings,
+    }
+}
+
+fn stop_requested(stop: &StopToken) -> Result<(), TopologyError> {
+    if stop.is_stopped() {
+        Err(TopologyError::Stopped)
+    } else {
+        Ok(())
+    }
+}
+
+fn usage(error: TopologyError) -> anyhow::Error {
+    if error.is_usage() {
+        Usage::new(error).into()
+    } else {
+        error.into()
+    }
+}
+
+fn usage_of_measure(error: crate::measure::MeasureError) -> anyhow::Error {
+    if error.is_usage() {
+        Usage::new(error).into()
+    } else {
+        error.into()
+    }
+}

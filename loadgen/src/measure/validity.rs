@@ -1,0 +1,77 @@
+//! What this program sees of its own measurement: a saturated machine, a generator near its
+//! ceiling, a process that died, an override that lapsed.
+
+use crate::{
+    calibrate::stored::ceiling,
+    report::TuningRecord,
+    scenario::Scenario,
+    summary::{Summary, Verdict},
+    topology::TopologyError,
+};
+
+/// Share of all cores from which processes take CPU time from each other.
+const SATURATED: f64 = 0.90;
+/// Share of the generator's measured ceiling that deserves a warning.
+const NEAR_CEILING: f64 = 0.5;
+/// Share of the generator's measured ceiling beyond which it is the generator that is measured.
+const AT_CEILING: f64 = 0.8;
+
+/// Adds to a summary's verdict what only shows from outside the generator.
+pub(super) fn complete(
+    summary: &mut Summary,
+    scenario: &Scenario,
+    threads: usize,
+    ended: Option<TopologyError>,
+    tuning: Option<&TuningRecord>,
+) {
+    if let Some(error) = ended {
+        add(
+            summary,
+            Verdict::Invalid,
+            format!("a process under test died: {error}"),
+        );
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let used: f64 = summary
+        .processes
+        .iter()
+        .map(|process| process.cpu_percent / 100.0)
+        .sum();
+    if used > SATURATED * cores as f64 {
+        let reason = format!(
+            "the machine was saturated: {used:.2} of {cores} cores busy with the generator, the proxy and the replicas together"
+        );
+        add(summary, Verdict::Suspect, reason);
+    }
+    if let Some(ceiling) = ceiling(scenario.engine) {
+        let all = ceiling * threads.max(1) as f64;
+        let rate = summary.requests as f64 / summary.duration_s.max(f64::EPSILON);
+        let share = rate / all;
+        if share > NEAR_CEILING {
+            let verdict = if share > AT_CEILING {
+                Verdict::Invalid
+            } else {
+                Verdict::Suspect
+            };
+            let reason = format!(
+                "{rate:.0} requests/s is {:.0} % of what the {} engine reaches on this machine ({all:.0}/s)",
+                share * 100.0,
+                scenario.engine.name()
+            );
+            add(summary, verdict, reason);
+        }
+    }
+    if let Some(tuning) = tuning.filter(|tuning| tuning.problem.contains("renewal")) {
+        let reason = format!(
+            "the raised limits may not have held for the whole run: {}",
+            tuning.problem
+        );
+        add(summary, Verdict::Suspect, reason);
+    }
+}
+
+fn add(summary: &mut Summary, verdict: Verdict, reason: String) {
+    let validity = &mut summary.validity;
+    validity.verdict = validity.verdict.max(verdict);
+    validity.reasons.push(reason);
+}

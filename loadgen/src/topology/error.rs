@@ -1,0 +1,117 @@
+//! Why the processes under test could not be started.
+
+use std::{io, path::PathBuf, time::Duration};
+
+use weir_api::client::ClientError;
+
+/// Why the processes under test could not be started, or tuned.
+#[derive(Debug, thiserror::Error)]
+pub enum TopologyError {
+    /// No such topology.
+    #[error(
+        "there is no topology `{name}`: it is neither a file nor one of {known}, nor a number of replicas"
+    )]
+    Unknown {
+        /// As given.
+        name: String,
+        /// Those that exist.
+        known: String,
+    },
+    /// A topology file is not what it should be.
+    #[error("{path}: {reason}")]
+    Spec {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, where, and what would be right.
+        reason: String,
+    },
+    /// The proxy's binary is missing.
+    #[error(
+        "there is no `weir` at {0}: run `make build` first, or name the binary with `--weir PATH`"
+    )]
+    NoWeir(PathBuf),
+    /// The path of this program is not known.
+    #[error("cannot find the path of this program: {0}")]
+    OwnPath(io::Error),
+    /// A topology without replicas.
+    #[error("a topology needs at least one replica")]
+    NoReplicas,
+    /// The proxy configuration to derive from is invalid.
+    #[error("proxy configuration: {0}")]
+    ProxyConfig(String),
+    /// A file could not be written.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A process could not be started.
+    #[error("cannot start {name} ({path}): {source}")]
+    Start {
+        /// Which one.
+        name: String,
+        /// Its program.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A process ended though it should run.
+    #[error("{name} ended early ({status}); its last words:\n{last_words}")]
+    Ended {
+        /// Which one.
+        name: String,
+        /// How.
+        status: String,
+        /// End of its log.
+        last_words: String,
+    },
+    /// A process is not ready in time.
+    #[error("{name} was not ready within {} s; its last words:\n{last_words}", .within.as_secs())]
+    NotReady {
+        /// Which one.
+        name: String,
+        /// How long it had.
+        within: Duration,
+        /// End of its log.
+        last_words: String,
+    },
+    /// A ports file does not say what is needed.
+    #[error("the ports file of {name} is not usable: {reason}")]
+    PortsFile {
+        /// Whose.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The user asked to stop.
+    #[error("stopped on request")]
+    Stopped,
+    /// The proxy's admin API refused or did not answer.
+    #[error("cannot {what}: {source}")]
+    Admin {
+        /// What was attempted.
+        what: &'static str,
+        /// Why not.
+        source: ClientError,
+    },
+    /// A thread or a runtime could not be started.
+    #[error("cannot start the thread that renews the override: {0}")]
+    Thread(io::Error),
+}
+
+impl TopologyError {
+    /// Whether the user's input is wrong, as opposed to something that happened.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::Unknown { .. }
+                | Self::Spec { .. }
+                | Self::NoWeir(_)
+                | Self::NoReplicas
+                | Self::ProxyConfig(_)
+        )
+    }
+}

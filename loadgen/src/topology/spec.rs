@@ -1,0 +1,254 @@
+//! A topology as a file declares it: `config/topologies/*.toml`, or just a number of replicas.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Deserialize;
+
+use super::TopologyError;
+use crate::units::{format_duration, parse_duration};
+
+/// Where named topologies are.
+const FOLDER: &str = "config/topologies";
+/// Most replicas that one machine is asked to run.
+const MOST_REPLICAS: u32 = 64;
+
+/// Which processes to start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopologySpec {
+    /// Short name, as in folder names.
+    pub name: String,
+    /// One sentence for people.
+    pub description: String,
+    /// Whether the proxy stands in front.
+    pub proxy: bool,
+    /// Number of replicas; 1 without a proxy.
+    pub replicas: u32,
+    /// Capacity of each.
+    pub replica: ReplicaSpec,
+}
+
+/// Declared capacity of a stand-in replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplicaSpec {
+    /// Requests that it serves at once.
+    pub slots: u32,
+    /// Time that a request holds its slot.
+    pub service_time: Duration,
+}
+
+impl Default for ReplicaSpec {
+    fn default() -> Self {
+        Self {
+            slots: 8,
+            service_time: Duration::from_millis(10),
+        }
+    }
+}
+
+impl ReplicaSpec {
+    /// Requests per second that the capacity allows: slots / service time.
+    #[must_use]
+    pub fn capacity_rps(&self) -> f64 {
+        f64::from(self.slots) / self.service_time.as_secs_f64()
+    }
+
+    /// Arguments of `weir-bench` that start such a replica.
+    pub(super) fn arguments(&self) -> Vec<String> {
+        let words = ["replica", "--listen", "127.0.0.1:0", "--slots"].map(str::to_owned);
+        let mut arguments = words.to_vec();
+        arguments.push(self.slots.to_string());
+        arguments.push("--service-time".to_owned());
+        arguments.push(format_duration(self.service_time));
+        arguments
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    description: String,
+    proxy: bool,
+    replicas: u32,
+    replica: ReplicaTable,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReplicaTable {
+    slots: u32,
+    service_time: String,
+}
+
+impl TopologySpec {
+    /// Finds a topology: a number of replicas behind the proxy, a path to a file, or a name in
+    /// `config/topologies`.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of that name, or the file is invalid.
+    pub fn load(name_or_path: &str) -> Result<Self, TopologyError> {
+        Self::load_from(name_or_path, Path::new(FOLDER))
+    }
+
+    fn load_from(name_or_path: &str, folder: &Path) -> Result<Self, TopologyError> {
+        if let Ok(replicas) = name_or_path.parse::<u32>() {
+            return Self::replicas(replicas);
+        }
+        let given = PathBuf::from(name_or_path);
+        let path = if given.extension().is_some() || name_or_path.contains('/') {
+            given
+        } else {
+            folder.join(name_or_path).with_extension("toml")
+        };
+        let Ok(text) = fs::read_to_string(&path) else {
+            let known = known(folder);
+            return Err(TopologyError::Unknown {
+                name: name_or_path.to_owned(),
+                known,
+            });
+        };
+        let name = path
+            .file_stem()
+            .map(|stem| stem.to_string_lossy().into_owned());
+        Self::parse(&text, name.unwrap_or_default())
+            .map_err(|reason| TopologyError::Spec { path, reason })
+    }
+
+    /// So many replicas of the default capacity behind the proxy.
+    ///
+    /// # Errors
+    ///
+    /// When the number is 0 or more than 64.
+    pub fn replicas(replicas: u32) -> Result<Self, TopologyError> {
+        if replicas == 0 {
+            return Err(TopologyError::NoReplicas);
+        }
+        if replicas > MOST_REPLICAS {
+            let reason = format!(
+                "{replicas} replicas are too many for one machine: at most {MOST_REPLICAS}"
+            );
+            return Err(TopologyError::Spec {
+                path: "--topology".into(),
+                reason,
+            });
+        }
+        Ok(Self {
+            name: format!("{replicas}-replicas"),
+            description: format!("{replicas} replicas behind weir."),
+            proxy: true,
+            replicas,
+            replica: ReplicaSpec::default(),
+        })
+    }
+
+    fn parse(text: &str, name: String) -> Result<Self, String> {
+        let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
+        if !(1..=MOST_REPLICAS).contains(&file.replicas) {
+            return Err(format!(
+                "replicas: must be 1 to {MOST_REPLICAS}, not {}",
+                file.replicas
+            ));
+        }
+        if !file.proxy && file.replicas != 1 {
+            return Err(
+                "replicas: must be 1 without a proxy, since nothing would spread the load"
+                    .to_owned(),
+            );
+        }
+        if file.replica.slots == 0 {
+            return Err("replica.slots: must be at least 1".to_owned());
+        }
+        let service_time = parse_duration(&file.replica.service_time)
+            .map_err(|error| format!("replica.service_time: {error}"))?;
+        if service_time.is_zero() {
+            return Err(
+                "replica.service_time: must be above 0, or the capacity would have no bound"
+                    .to_owned(),
+            );
+        }
+        Ok(Self {
+            name,
+            description: file.description,
+            proxy: file.proxy,
+            replicas: file.replicas,
+            replica: ReplicaSpec {
+                slots: file.replica.slots,
+                service_time,
+            },
+        })
+    }
+}
+
+fn known(folder: &Path) -> String {
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            entry
+                .ok()?
+                .path()
+                .file_stem()
+                .map(|stem| stem.to_string_lossy().into_owned())
+        })
+        .collect();
+    names.sort();
+    if names.is_empty() {
+        format!("(no files in {})", folder.display())
+    } else {
+        names.join(", ")
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn shipped() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/topologies")
+    }
+
+    #[test]
+    fn the_shipped_topologies_are_valid_and_carry_600_requests_a_second() {
+        for (name, replicas, proxy) in [("direct", 1, false), ("one", 1, true), ("two", 2, true)] {
+            let spec = TopologySpec::load_from(name, &shipped()).unwrap();
+            assert_eq!(
+                (spec.name.as_str(), spec.replicas, spec.proxy),
+                (name, replicas, proxy)
+            );
+            assert!(spec.replica.capacity_rps() > 600.0);
+        }
+    }
+
+    #[test]
+    fn a_number_is_that_many_replicas() {
+        assert_eq!(
+            TopologySpec::load_from("5", &shipped()).unwrap().replicas,
+            5
+        );
+        assert!(TopologySpec::load_from("0", &shipped()).is_err());
+        assert!(TopologySpec::load_from("1000", &shipped()).is_err());
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_what_exists() {
+        let error = TopologySpec::load_from("three", &shipped()).unwrap_err();
+        assert!(
+            error.is_usage() && error.to_string().contains("direct, one, two"),
+            "{error}"
+        );
+        let parse = |text: &str| TopologySpec::parse(text, "x".to_owned()).unwrap_err();
+        let base = "description = \"d\"\nproxy = true\nreplicas = 1\n[replica]\nslots = 8\n";
+        assert!(parse(&format!("{base}service_time = \"10\"\n")).contains("service_time"));
+        assert!(parse(&format!("{base}service_time = \"0\"\n")).contains("above 0"));
+        assert!(parse(&format!("{base}service_time = \"1ms\"\nslot = 3\n")).contains("line 7"));
+        let direct = base
+            .replace("true", "false")
+            .replace("replicas = 1", "replicas = 2");
+        assert!(parse(&format!("{direct}service_time = \"1ms\"\n")).contains("without a proxy"));
+    }
+}

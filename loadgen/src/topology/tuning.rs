@@ -1,0 +1,263 @@
+//! Raising the proxy's limits for a run, and proving that they are back afterwards.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{self, RecvTimeoutError, Sender},
+    },
+    thread::{Builder, JoinHandle},
+    time::Duration,
+};
+
+use serde_json::{Map, Value, json};
+use tokio::runtime::Runtime;
+use weir_api::{
+    admin::{Change as ApiChange, OverrideRequest, SettingsView},
+    client::{AdminClient, ClientError},
+};
+
+use super::TopologyError;
+use crate::{
+    lint::Facts,
+    report::{Change, TuningRecord},
+};
+
+/// Who owns the overrides of this program.
+const OWNER: &str = "weir-bench";
+/// The documented raise for a load test: 100 r/s, burst 200, no delay.
+const DOCUMENTED_RAISE_RPS: f64 = 100.0;
+/// A limit binds when the load comes closer to it than this.
+const HEADROOM: f64 = 1.25;
+/// Renewals in one time to live.
+const RENEWALS_PER_TTL: u32 = 3;
+
+/// The override that lets this load through, as it is documented: 100 r/s with burst 200 and no
+/// delay when that is enough, otherwise the limit is disabled. None when no limit is in the way.
+#[must_use]
+pub fn raise_limits(facts: &Facts) -> Option<Value> {
+    let proxy = facts.proxy.as_ref()?;
+    let mut limits = Map::new();
+    for limit in &proxy.limits {
+        let a_key = |rps: f64| rps / f64::from(limit.buckets);
+        let peak = facts.offered.peak_rps.map(a_key);
+        if peak.is_some_and(|peak| peak * HEADROOM <= limit.rps) {
+            continue;
+        }
+        let enough = peak.is_some_and(|peak| peak * HEADROOM <= DOCUMENTED_RAISE_RPS);
+        let change = if enough {
+            json!({ "rate": "100r/s", "burst": 200, "nodelay": true })
+        } else {
+            json!({ "enabled": false })
+        };
+        limits.insert(limit.name.clone(), change);
+    }
+    (!limits.is_empty()).then(|| json!({ "rate_limit": limits }))
+}
+
+/// A temporary override that is renewed until it is put back. Dropping it deletes the override too.
+#[derive(Debug)]
+pub struct Tuning {
+    record: TuningRecord,
+    before: SettingsView,
+    during: SettingsView,
+    renewals: Arc<AtomicU64>,
+    keeper: Option<Keeper>,
+}
+
+/// The thread that renews, and in the end deletes, the override.
+#[derive(Debug)]
+struct Keeper {
+    stop: Sender<()>,
+    thread: JoinHandle<Ending>,
+}
+
+/// How the life of the override ended.
+#[derive(Debug)]
+struct Ending {
+    after: Result<SettingsView, ClientError>,
+    problems: Vec<String>,
+}
+
+impl Tuning {
+    /// Creates the override and starts renewing it, three times in a time to live.
+    ///
+    /// # Errors
+    ///
+    /// When the admin API refuses or does not answer.
+    pub fn apply(
+        admin: SocketAddr,
+        settings: Value,
+        reason: &str,
+        ttl: Duration,
+    ) -> Result<Self, TopologyError> {
+        let runtime = runtime()?;
+        let client = AdminClient::new(admin).map_err(failed("reach the proxy's admin API"))?;
+        let before = runtime
+            .block_on(client.get_settings())
+            .map_err(failed("read the proxy's settings"))?;
+        let request = OverrideRequest {
+            settings: settings.clone(),
+            ttl,
+            owner: OWNER.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let created = runtime
+            .block_on(client.create_override(&request))
+            .map_err(failed("raise the proxy's limits"))?;
+        let during = runtime
+            .block_on(client.get_settings())
+            .map_err(failed("read the proxy's settings"))?;
+        let record = TuningRecord {
+            owner: OWNER.to_owned(),
+            reason: reason.to_owned(),
+            settings,
+            ttl_s: ttl.as_secs_f64(),
+            renewals: 0,
+            applied_revision: Some(created.revision),
+            changes: created.diff.iter().map(half_of_a_change).collect(),
+            restored: false,
+            problem: String::new(),
+        };
+        let renewals = Arc::new(AtomicU64::new(0));
+        let keeper = Keeper::start(runtime, client, created.id, ttl, renewals.clone())?;
+        Ok(Self {
+            record,
+            before,
+            during,
+            renewals,
+            keeper: Some(keeper),
+        })
+    }
+
+    /// Settings and revision while the override is in force.
+    #[must_use]
+    pub fn during(&self) -> &SettingsView {
+        &self.during
+    }
+
+    /// Deletes the override and compares every setting with what it was before.
+    #[must_use]
+    pub fn put_back(mut self) -> TuningRecord {
+        let mut record = self.record.clone();
+        let ending = self.keeper.take().and_then(Keeper::end);
+        record.renewals = self.renewals.load(Ordering::Relaxed);
+        let mut problems = Vec::new();
+        match ending {
+            Some(Ending {
+                after: Ok(after),
+                problems: met,
+            }) => {
+                problems = met;
+                for change in &mut record.changes {
+                    change.after = at_path(&after.effective, &change.path);
+                }
+                record.restored = after.effective == self.before.effective;
+                if !record.restored {
+                    problems.push("other settings are in force now than before the run".to_owned());
+                }
+            }
+            Some(Ending {
+                after: Err(error),
+                problems: met,
+            }) => {
+                problems = met;
+                problems.push(format!(
+                    "the settings could not be read after the run: {error}"
+                ));
+            }
+            None => problems.push("the thread that keeps the override ended early".to_owned()),
+        }
+        record.problem = problems.join("; ");
+        record
+    }
+}
+
+impl Drop for Tuning {
+    fn drop(&mut self) {
+        if let Some(keeper) = self.keeper.take() {
+            let _ = keeper.end();
+        }
+    }
+}
+
+impl Keeper {
+    fn start(
+        runtime: Runtime,
+        client: AdminClient,
+        id: String,
+        ttl: Duration,
+        renewals: Arc<AtomicU64>,
+    ) -> Result<Self, TopologyError> {
+        let (stop, stopped) = mpsc::channel::<()>();
+        let thread = Builder::new()
+            .name("override".into())
+            .spawn(move || {
+                let mut problems = Vec::new();
+                while stopped.recv_timeout(ttl / RENEWALS_PER_TTL) == Err(RecvTimeoutError::Timeout)
+                {
+                    match runtime.block_on(client.renew_override(&id, Some(ttl))) {
+                        Ok(_) => {
+                            renewals.fetch_add(1, Ordering::Relaxed);
+                        }
+                        Err(error) => problems.push(format!("a renewal failed: {error}")),
+                    }
+                }
+                if let Err(error) = runtime.block_on(client.delete_override(&id)) {
+                    problems.push(format!("the override could not be deleted: {error}"));
+                }
+                Ending {
+                    after: runtime.block_on(client.get_settings()),
+                    problems,
+                }
+            })
+            .map_err(TopologyError::Thread)?;
+        Ok(Self { stop, thread })
+    }
+
+    fn end(self) -> Option<Ending> {
+        drop(self.stop);
+        self.thread.join().ok()
+    }
+}
+
+/// Reads the settings in force.
+pub(crate) fn settings_of(admin: SocketAddr) -> Result<SettingsView, TopologyError> {
+    let client = AdminClient::new(admin).map_err(failed("reach the proxy's admin API"))?;
+    runtime()?
+        .block_on(client.get_settings())
+        .map_err(failed("read the proxy's settings"))
+}
+
+fn runtime() -> Result<Runtime, TopologyError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(TopologyError::Thread)
+}
+
+fn failed(what: &'static str) -> impl Fn(ClientError) -> TopologyError {
+    move |source| TopologyError::Admin { what, source }
+}
+
+fn half_of_a_change(change: &ApiChange) -> Change {
+    Change {
+        path: change.path.clone(),
+        before: change.old.clone(),
+        during: change.new.clone(),
+        after: Value::Null,
+    }
+}
+
+/// The value at a dotted path; null when there is none.
+fn at_path(settings: &Value, path: &str) -> Value {
+    let mut value = settings;
+    for key in path.split('.') {
+        match value.get(key) {
+            Some(inner) => value = inner,
+            None => return Value::Null,
+        }
+    }
+    value.clone()
+}
