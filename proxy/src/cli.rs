@@ -19,8 +19,9 @@ pub(crate) struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Signals: SIGTERM, SIGINT and SIGQUIT finish the requests in flight and exit; SIGHUP reads the file again;
-SIGUSR1 opens the access log anew.
+Signals: SIGTERM and SIGINT finish the requests in flight and exit, and so does SIGQUIT, after handing the
+sockets to a process that was started with --upgrade; SIGHUP reads the file again; SIGUSR1 opens the access
+log anew.
 Exit codes: 0 fine, 1 failed at run time (a port in use, …), 2 wrong usage or invalid configuration.";
 
 #[derive(Debug, Subcommand)]
@@ -44,6 +45,11 @@ pub(crate) struct RunArgs {
     /// {"listeners":["ADDRESS:PORT"],"admin":"ADDRESS:PORT","pid":N}. Useful with port 0.
     #[arg(long, value_name = "FILE")]
     pub(crate) ports_file: Option<PathBuf>,
+    /// Take the listening sockets over from the process that runs now. Start the new process with
+    /// this, then send SIGQUIT to the old one: it hands its sockets over through
+    /// server.upgrade_socket and drains; no connection is refused meanwhile.
+    #[arg(long)]
+    pub(crate) upgrade: bool,
     /// Exit, as on SIGTERM, when the parent process ends. For test harnesses.
     #[arg(long)]
     pub(crate) exit_with_parent: bool,

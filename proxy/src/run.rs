@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use serde_json::json;
@@ -23,6 +23,9 @@ use crate::cli::{EXIT_FAILED, EXIT_USAGE, RunArgs};
 
 /// How often `--exit-with-parent` looks whether the parent is there.
 const PARENT_CHECK: Duration = Duration::from_millis(250);
+
+/// How long an upgrade waits for the old process to give up the admin address.
+const ADMIN_FREE: Duration = Duration::from_secs(10);
 
 /// Runs until a signal; the exit code says how it went.
 pub(crate) fn run(args: &RunArgs) -> ExitCode {
@@ -55,9 +58,17 @@ fn start_log() {
 }
 
 fn serve(args: &RunArgs, config: &Config) -> anyhow::Result<()> {
-    let admin_listener = TcpListener::bind(config.admin.listen)
-        .with_context(|| format!("admin.listen: cannot listen on {}", config.admin.listen))?;
-    let admin_address = admin_listener.local_addr()?;
+    let address = config.admin.listen;
+    let bind_admin = || {
+        TcpListener::bind(address)
+            .with_context(|| format!("admin.listen: cannot listen on {address}"))
+    };
+    // The process that is replaced holds the address until it has handed its sockets over.
+    let early = if args.upgrade {
+        None
+    } else {
+        Some(bind_admin()?)
+    };
     let store = Arc::new(Store::new(config.settings()).map_err(|e| anyhow::anyhow!("{e}"))?);
     let log = open_log(config)?;
     let first = store.current();
@@ -68,7 +79,13 @@ fn serve(args: &RunArgs, config: &Config) -> anyhow::Result<()> {
         &first.settings,
         metrics,
         log,
+        args.upgrade,
     )?);
+    let admin_listener = match early {
+        Some(listener) => listener,
+        None => retry(ADMIN_FREE, bind_admin)?,
+    };
+    let admin_address = admin_listener.local_addr()?;
     store
         .on_publish({
             let engine = Arc::clone(&engine);
@@ -101,6 +118,12 @@ fn serve(args: &RunArgs, config: &Config) -> anyhow::Result<()> {
         let reason = until_told_to_stop(args, config, &engine, &store).await?;
         info!(reason, "draining");
         readiness.enter(Phase::Draining);
+        let mut stop = Some(stop);
+        if reason == "SIGQUIT" {
+            hand_over(config, &engine);
+            // The successor wants the admin address; nobody is left to hear of a failure.
+            drop(stop.take());
+        }
         let cut = drain(Arc::clone(&engine)).await;
         if cut > 0 {
             warn!(
@@ -109,20 +132,27 @@ fn serve(args: &RunArgs, config: &Config) -> anyhow::Result<()> {
             );
         }
         expiry.abort();
-        // The receiver is gone only if serving has ended already.
-        let _ = stop.send(());
+        drop(stop);
         match serving.await {
             Ok(Err(e)) => error!(error = %e, "admin listener failed"),
             Err(e) => error!(error = %e, "admin task failed"),
             Ok(Ok(())) => {}
         }
-        if let Some(file) = &config.server.pid_file {
-            // The file may have been removed by hand.
-            let _ = std::fs::remove_file(file);
-        }
+        remove_pid_file(config);
         info!("bye");
         Ok(())
     })
+}
+
+/// Repeats `attempt` until it succeeds or `limit` is over; then its last error counts.
+fn retry<T>(limit: Duration, attempt: impl Fn() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let deadline = Instant::now() + limit;
+    loop {
+        match attempt() {
+            Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(50)),
+            done => return done,
+        }
+    }
 }
 
 fn admin_state(engine: &Arc<Engine>, store: &Arc<Store>, readiness: Readiness) -> AdminState {
@@ -144,7 +174,7 @@ fn open_log(config: &Config) -> anyhow::Result<Option<AccessLog>> {
         LogFormat::Json => Format::Json,
         LogFormat::Text => Format::Text,
     };
-    AccessLog::open(&log.path, format)
+    AccessLog::open(&log.path, format, log.buffer)
         .map(Some)
         .with_context(|| format!("access_log.path: cannot open {}", log.path.display()))
 }
@@ -217,6 +247,27 @@ async fn parent_gone(parent: nix::unistd::Pid) {
     }
 }
 
+/// Gives the listening sockets to a successor that waits for them.
+fn hand_over(config: &Config, engine: &Engine) {
+    match engine.hand_over(&config.server.upgrade_socket) {
+        Ok(true) => info!("listening sockets handed over"),
+        Ok(false) => info!("no successor is waiting for the listening sockets"),
+        Err(e) => error!(error = %e, "cannot hand the listening sockets over"),
+    }
+}
+
+/// Removes the pid file, unless a successor has written its own.
+fn remove_pid_file(config: &Config) {
+    let Some(file) = &config.server.pid_file else {
+        return;
+    };
+    let ours = std::process::id().to_string();
+    if std::fs::read_to_string(file).is_ok_and(|text| text.trim() == ours) {
+        // It may have been removed by hand meanwhile.
+        let _ = std::fs::remove_file(file);
+    }
+}
+
 /// Reads the file again. One that does not validate changes nothing.
 fn reload(file: &Path, running: &Config, engine: &Engine, store: &Store) {
     let next = match config::load(file) {
@@ -246,13 +297,6 @@ fn reload(file: &Path, running: &Config, engine: &Engine, store: &Store) {
         Author::new("SIGHUP", "configuration file read again"),
     ) {
         Ok(done) => {
-            let now = store.current();
-            // Without a change of settings nothing is published, but the routes may be new.
-            if let Err(e) = engine.publish(now.revision, &now.settings) {
-                error!(error = %e, "cannot put the routes in force");
-                engine.set_routes(old.to_vec());
-                return;
-            }
             info!(
                 revision = done.revision,
                 changes = done.diff.len(),

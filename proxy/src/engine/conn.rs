@@ -161,12 +161,11 @@ async fn first_bytes(
     let reclaimed = shared.slots.reclaim().notified();
     tokio::pin!(reclaimed);
     reclaimed.as_mut().enable();
-    if shared.draining.load(Ordering::Acquire) {
-        return false;
-    }
+    let closing = shared.closing.load(Ordering::Acquire);
     tokio::select! {
         biased;
         n = poll_fn(|cx| poll_more(stream, input, cx)) => matches!(n, Ok(n) if n > 0),
+        () = std::future::ready(()), if closing => false,
         () = &mut reclaimed => false,
         () = timer.until(Instant::now() + limit) => false,
     }

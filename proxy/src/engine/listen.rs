@@ -3,9 +3,11 @@
 //! They are opened here, before any thread starts, so that a port in use is a plain error; pingora
 //! then takes them over as if they had been inherited from an older process.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pingora::listeners::ListenerConfig;
@@ -18,13 +20,23 @@ use super::conn::Front;
 
 /// A listener that cannot be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {cause}")]
-pub struct BindError {
-    /// The configured address.
-    pub address: SocketAddr,
-    /// What the system said.
-    #[source]
-    pub cause: io::Error,
+pub enum BindError {
+    /// The system refuses the address.
+    #[error("cannot listen on {address}: {cause}")]
+    Address {
+        /// The configured address.
+        address: SocketAddr,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// No older process handed its sockets over.
+    #[error("no running weir handed its sockets over through {}: {cause}", path.display())]
+    HandOver {
+        /// `server.upgrade_socket`.
+        path: PathBuf,
+        /// What went wrong.
+        cause: String,
+    },
 }
 
 /// Open sockets.
@@ -33,29 +45,68 @@ pub(super) struct Bound {
     pub(super) addresses: Vec<SocketAddr>,
 }
 
-/// Opens every listener; port 0 asks for any free port.
-pub(super) fn bind_all(listeners: &[Listener]) -> Result<Bound, BindError> {
-    let mut fds = Fds::new();
+/// Opens every listener; port 0 asks for any free port. Those in `inherited` are open already.
+pub(super) fn bind_all(listeners: &[Listener], mut inherited: Fds) -> Result<Bound, BindError> {
     let mut addresses = Vec::new();
     let mut sockets = Vec::new();
     for listener in listeners {
-        let failed = |cause| BindError {
-            address: listener.address,
-            cause,
-        };
-        let socket = TcpListener::bind(listener.address).map_err(failed)?;
+        let address = listener.address;
+        if inherited.get(&address.to_string()).is_some() {
+            addresses.push(address);
+            continue;
+        }
+        let failed = |cause| BindError::Address { address, cause };
+        let socket = TcpListener::bind(address).map_err(failed)?;
         socket.set_nonblocking(true).map_err(failed)?;
-        addresses.push(socket.local_addr().map_err(failed)?);
-        sockets.push(socket);
+        let actual = socket.local_addr().map_err(failed)?;
+        addresses.push(actual);
+        sockets.push((actual, socket));
+    }
+    let wanted: HashSet<String> = addresses.iter().map(SocketAddr::to_string).collect();
+    for gone in inherited.close_unclaimed(&wanted) {
+        tracing::info!(
+            address = gone,
+            "inherited listener is not in the configuration; closed"
+        );
     }
     // Only once all are open: a raw descriptor has no owner that would close it.
-    for (socket, address) in sockets.into_iter().zip(&addresses) {
-        fds.add(address.to_string(), socket.into_raw_fd());
+    for (address, socket) in sockets {
+        inherited.add(address.to_string(), socket.into_raw_fd());
     }
     Ok(Bound {
-        fds: Arc::new(parking_lot::Mutex::new(fds)),
+        fds: Arc::new(parking_lot::Mutex::new(inherited)),
         addresses,
     })
+}
+
+/// Receives the listening sockets of the process that runs now, which it sends on SIGQUIT.
+///
+/// # Errors
+/// [`BindError::HandOver`] if nothing comes within some seconds.
+pub(super) fn take_over(path: &Path) -> Result<Fds, BindError> {
+    let failed = |cause: String| BindError::HandOver {
+        path: path.to_owned(),
+        cause,
+    };
+    let dir = path.parent().filter(|dir| dir.is_dir());
+    let (Some(_), Some(name)) = (dir, path.to_str()) else {
+        return Err(failed("its directory does not exist".into()));
+    };
+    let mut fds = Fds::new();
+    fds.get_from_sock(name).map_err(|e| failed(e.to_string()))?;
+    Ok(fds)
+}
+
+/// Sends the listening sockets to a new process, if one is waiting for them at `path`.
+///
+/// # Errors
+/// What the system said.
+pub(super) fn hand_over(fds: &ListenFds, path: &Path) -> Result<(), String> {
+    let name = path.to_str().ok_or("the path is not text")?;
+    fds.lock()
+        .send_to_sock(name)
+        .map(drop)
+        .map_err(|e| e.to_string())
 }
 
 impl Bound {

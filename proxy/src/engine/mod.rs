@@ -20,12 +20,14 @@ mod snapshot;
 mod upstream;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use pingora::server::{Fds, ListenFds};
 use pingora::services::Service as _;
 use pingora_runtime::Runtime;
 use tokio::sync::watch;
@@ -44,6 +46,9 @@ use crate::observe::metrics::Metrics;
 
 /// How often idle upstream connections are looked through.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// How long a drain leaves idle client connections open: a request that is on its way when the drain
+/// begins is still answered, and the answer tells the client to connect anew.
+const LINGER: Duration = Duration::from_millis(500);
 /// How often a drain looks whether it is over.
 const DRAIN_STEP: Duration = Duration::from_millis(5);
 
@@ -68,12 +73,14 @@ pub struct Engine {
     shared: Arc<Shared>,
     routes: ArcSwap<Vec<Route>>,
     addresses: Vec<SocketAddr>,
+    fds: ListenFds,
     stop: watch::Sender<bool>,
     runtime: Mutex<Option<Runtime>>,
 }
 
 impl Engine {
-    /// Opens the listeners of `config` and starts to serve under `settings`.
+    /// Opens the listeners of `config` and starts to serve under `settings`. With `upgrade` it waits
+    /// for the sockets of the process that runs now.
     ///
     /// # Errors
     /// [`StartError`] if an address is taken, or the settings cannot take effect.
@@ -83,12 +90,17 @@ impl Engine {
         settings: &Arc<Settings>,
         metrics: Arc<Metrics>,
         access_log: Option<AccessLog>,
+        upgrade: bool,
     ) -> Result<Self, StartError> {
         let compiler = Compiler::new(Arc::clone(&metrics));
         let first = compiler
             .compile(revision, settings, &config.routes)
             .map_err(PublishError::from)?;
-        let bound = listen::bind_all(&config.listeners)?;
+        let inherited = match upgrade {
+            true => listen::take_over(&config.server.upgrade_socket)?,
+            false => Fds::new(),
+        };
+        let bound = listen::bind_all(&config.listeners, inherited)?;
         let shared = Arc::new(Shared {
             compiler,
             snapshot: ArcSwap::from_pointee(first),
@@ -98,6 +110,7 @@ impl Engine {
             connector: Connector::new(),
             ids: RequestIds::new(),
             draining: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
         });
         let threads = match config.server.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -107,6 +120,7 @@ impl Engine {
         let runtime = Runtime::new_no_steal(threads, "weir");
         let (stop, stopped) = watch::channel(false);
         let addresses = bound.addresses.clone();
+        let fds = Arc::clone(&bound.fds);
         let mut service = bound.service(Front {
             shared: Arc::clone(&shared),
         });
@@ -120,6 +134,7 @@ impl Engine {
             shared,
             routes: ArcSwap::from_pointee(config.routes.clone()),
             addresses,
+            fds,
             stop,
             runtime: Mutex::new(Some(runtime)),
         })
@@ -158,7 +173,22 @@ impl Engine {
         }
     }
 
-    /// Stops accepting, lets requests in flight finish for up to `timeouts.drain`, and closes.
+    /// Hands the listening sockets to a new process that waits for them at `path`, if there is one.
+    /// From then on it accepts connections too; [`Engine::drain`] should follow.
+    ///
+    /// Returns whether there was one.
+    ///
+    /// # Errors
+    /// What went wrong with a process that was waiting.
+    pub fn hand_over(&self, path: &Path) -> Result<bool, String> {
+        if !path.exists() {
+            return Ok(false);
+        }
+        listen::hand_over(&self.fds, path).map(|()| true)
+    }
+
+    /// Stops accepting, lets requests in flight finish for up to `timeouts.drain`, and closes. Idle
+    /// connections may make one more request within the first half second.
     ///
     /// Returns how many client connections had to be cut off.
     pub fn drain(&self) -> u32 {
@@ -166,9 +196,12 @@ impl Engine {
         self.shared.draining.store(true, Ordering::Release);
         // Nobody receives this if the listeners have ended by themselves.
         let _ = self.stop.send(true);
-        let deadline = Instant::now() + limit;
-        while self.shared.slots.clients() > 0 && Instant::now() < deadline {
-            self.shared.slots.reclaim().notify_waiters();
+        let started = Instant::now();
+        while self.shared.slots.clients() > 0 && started.elapsed() < limit {
+            if started.elapsed() >= LINGER {
+                self.shared.closing.store(true, Ordering::Release);
+                self.shared.slots.reclaim().notify_waiters();
+            }
             std::thread::sleep(DRAIN_STEP);
         }
         let cut = self.shared.slots.clients();

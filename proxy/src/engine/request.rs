@@ -29,8 +29,10 @@ pub(super) struct Shared {
     pub(super) slots: Arc<Slots>,
     pub(super) connector: Connector,
     pub(super) ids: RequestIds,
-    /// The process is about to end: connections close after the answer at hand.
+    /// The process is about to end: connections close after their next answer.
     pub(super) draining: AtomicBool,
+    /// Idle connections close now.
+    pub(super) closing: AtomicBool,
 }
 
 /// How a request came in.

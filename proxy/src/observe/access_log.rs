@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
+use weir_api::units::ByteSize;
 
 pub use super::access_line::Entry;
 use super::access_line::{Clock, json_line, text_line};
@@ -20,8 +21,6 @@ use super::access_line::{Clock, json_line, text_line};
 const FLUSH_EVERY: Duration = Duration::from_millis(200);
 /// Most bytes waiting; lines beyond are dropped and counted.
 const MAX_PENDING: usize = 4 * 1024 * 1024;
-/// The writer is woken early at this size.
-const WAKE_AT: usize = 64 * 1024;
 
 /// Form of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +45,8 @@ struct Shared {
     wake: Condvar,
     dropped: AtomicU64,
     reopen: AtomicBool,
+    /// The writer is woken at this many bytes.
+    wake_at: usize,
 }
 
 #[derive(Debug, Default)]
@@ -64,17 +65,21 @@ enum Sink {
 // === impl AccessLog ===
 
 impl AccessLog {
-    /// Opens `path` for appending, or standard output for `-`, and starts the writer.
+    /// Opens `path` for appending, or standard output for `-`, and starts the writer. It writes when
+    /// `buffer` bytes have come together, and at least five times a second.
     ///
     /// # Errors
     /// If the file cannot be opened or the thread not started.
-    pub fn open(path: &Path, format: Format) -> io::Result<Self> {
+    pub fn open(path: &Path, format: Format, buffer: ByteSize) -> io::Result<Self> {
         let mut sink = Sink::open(path)?;
         let shared = Arc::new(Shared {
             pending: Mutex::default(),
             wake: Condvar::new(),
             dropped: AtomicU64::new(0),
             reopen: AtomicBool::new(false),
+            wake_at: usize::try_from(buffer.as_u64())
+                .unwrap_or(MAX_PENDING)
+                .clamp(1, MAX_PENDING),
         });
         let writer = std::thread::Builder::new()
             .name("access-log".into())
@@ -97,12 +102,13 @@ impl AccessLog {
             return;
         }
         let Pending { lines, clock, .. } = &mut *pending;
+        let before = lines.len();
         let millis = clock.set(entry.at);
         match self.format {
             Format::Json => json_line(lines, entry, &clock.iso, millis),
             Format::Text => text_line(lines, entry, &clock.clf),
         }
-        let wake = lines.len() >= WAKE_AT && lines.len() < WAKE_AT + 1024;
+        let wake = before < self.shared.wake_at && lines.len() >= self.shared.wake_at;
         drop(pending);
         if wake {
             self.shared.wake.notify_one();
@@ -145,7 +151,7 @@ impl Shared {
         loop {
             let closed = {
                 let mut pending = self.pending.lock();
-                if pending.lines.len() < WAKE_AT && !pending.closed {
+                if pending.lines.len() < self.wake_at && !pending.closed {
                     self.wake.wait_for(&mut pending, FLUSH_EVERY);
                 }
                 std::mem::swap(&mut pending.lines, &mut batch);
@@ -211,7 +217,7 @@ mod tests {
     fn closing_writes_everything() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("access.log");
-        let log = AccessLog::open(&path, Format::Json).unwrap();
+        let log = AccessLog::open(&path, Format::Json, ByteSize::kib(64)).unwrap();
         for _ in 0..1000 {
             log.log(&entry());
         }

@@ -60,7 +60,7 @@ static SERVER: Table = Table {
         Field::one(
             "upgrade_socket",
             Kind::Text(text::FILE_PATH),
-            "Where an old process will hand its listening sockets to a new one; read, but upgrades are not there yet.",
+            "Where an old process hands its listening sockets to one started with `--upgrade`.",
         )
         .or("\"/run/weir/upgrade.sock\"")
         .applies(Applies::Restart),
