@@ -160,8 +160,8 @@ fn throughput_row(summary: &Summary, limit: f64, reach: Option<Reach>) -> Row {
     };
     Row {
         metric: "throughput".to_owned(),
-        value: format!("{:.1} requests/s", summary.throughput_rps),
-        threshold: format!("> {} requests/s", rounded(limit)),
+        value: format!("{:.1}/s", summary.throughput_rps),
+        threshold: format!("> {}/s", rounded(limit)),
         status,
         note,
     }

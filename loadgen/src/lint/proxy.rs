@@ -134,8 +134,13 @@ pub(super) fn not_bound(facts: &Facts, proxy: &ProxyFacts) -> Option<Finding> {
     if connections <= f64::from(proxy.connections_max) {
         titles.push(format!("connections.max = {}", proxy.connections_max));
         sentences.push(format!(
-            "{} users or slots open at most about {} connections, client and upstream side together.",
+            "{} {} open at most about {} connections, client and upstream side together.",
             human(f64::from(facts.connections)),
+            if facts.offered.closed.is_some() {
+                "users"
+            } else {
+                "slots"
+            },
             human(connections)
         ));
         finding = finding.number("connections", connections);

@@ -261,3 +261,7 @@ fn at_path(settings: &Value, path: &str) -> Value {
     }
     value.clone()
 }
+
+#[cfg(test)]
+#[path = "tuning_tests.rs"]
+mod tests;
