@@ -55,11 +55,10 @@ impl Conn {
     /// Sends bytes as they are.
     #[track_caller]
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> impl Future<Output = ()> {
-        let sending = within("sending", async move {
+        within("sending", async move {
             // A peer that has answered and closed already is noticed when reading.
             let _ = self.io.stream.write_all(bytes.as_ref()).await;
-        });
-        sending
+        })
     }
 
     /// Sends bytes one by one with a pause after each, until the peer closes.

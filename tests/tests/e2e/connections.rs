@@ -1,36 +1,69 @@
 //! `connections.max`: client and upstream connections together.
 
 use serde_json::json;
-use weir_tests::{Conn, Gate, Origin, Reply, Weir, wait::eventually_some, weir::Server as _};
+use weir_tests::{
+    Conn, Gate, Origin, Reply, Weir, eventually, wait::eventually_some, weir::Server as _,
+};
 
-/// Opens connections that are each answered, until one is refused; returns those that work.
-async fn fill(weir: &Weir, most: usize) -> Vec<Conn> {
-    let mut open = Vec::new();
-    for _ in 0..most {
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// An origin whose requests are held until the gate opens.
+async fn held() -> (Origin, Gate) {
+    let gate = Gate::closed();
+    let origin = Origin::answering(Reply::text("a").when(&gate)).await;
+    (origin, gate)
+}
+
+/// Sends a request on each of so many connections, one after the other, and leaves them waiting.
+async fn send_all(weir: &Weir, origin: &Origin, count: usize) -> Vec<Conn> {
+    let mut clients = Vec::new();
+    for n in 0..count {
         let mut client = weir.connect().await;
-        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
-        match client.try_answer_to("GET").await {
-            Ok(Some(response)) if response.status == 200 => open.push(client),
-            _ => break,
-        }
+        client.send(GET).await;
+        // In this order, until there is no room: then it is refused, and nothing arrives.
+        let _ = tokio::time::timeout(
+            std::time::Duration::from_millis(200),
+            origin.is_serving(n + 1),
+        )
+        .await;
+        clients.push(client);
     }
-    open
+    clients
+}
+
+/// The statuses of the answers; none for a connection that was closed without one.
+async fn answers(clients: &mut [Conn]) -> Vec<Option<u16>> {
+    let mut statuses = Vec::new();
+    for client in clients {
+        statuses.push(
+            client
+                .try_answer_to("GET")
+                .await
+                .ok()
+                .flatten()
+                .map(|response| response.status),
+        );
+    }
+    statuses
 }
 
 #[tokio::test]
-async fn no_more_connections_than_allowed() {
-    let api = Origin::named("a").await;
+async fn a_request_takes_two_connections_and_beyond_the_limit_clients_are_refused() {
+    let (api, gate) = held().await;
     let weir = Weir::before(&[&api])
-        .with("connections.max = 20")
+        .with("connections.max = 16")
         .start()
         .await;
-    let open = fill(&weir, 40).await;
-    // One of the twenty is the idle connection to the server.
-    assert!((15..=20).contains(&open.len()), "{}", open.len());
-    drop(open);
+    let mut clients = send_all(&weir, &api, 12).await;
+    assert_eq!(api.serving(), 8);
+    assert!(weir.metric("weir_connections_refused_total").await >= 4.0);
+    gate.open();
+    let answers = answers(&mut clients).await;
+    assert_eq!(answers, [vec![Some(200); 8], vec![None; 4]].concat());
+    drop(clients);
     eventually_some("room for a new client", || async {
         let mut client = weir.connect().await;
-        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        client.send(GET).await;
         client
             .try_answer_to("GET")
             .await
@@ -43,76 +76,106 @@ async fn no_more_connections_than_allowed() {
 
 #[tokio::test]
 async fn the_limit_can_be_raised_while_it_binds() {
-    let api = Origin::named("a").await;
+    let (api, gate) = held().await;
     let weir = Weir::before(&[&api])
         .with("connections.max = 16")
         .start()
         .await;
-    let before = fill(&weir, 40).await;
-    assert!(before.len() <= 16, "{}", before.len());
+    let mut clients = send_all(&weir, &api, 9).await;
+    assert_eq!(api.serving(), 8);
     weir.admin
-        .patch(json!({ "connections": { "max": 60 } }))
+        .patch(json!({ "connections": { "max": 32 } }))
         .await;
-    let after = fill(&weir, 30).await;
-    assert_eq!(after.len(), 30);
+    clients.extend(send_all(&weir, &api, 6).await);
+    api.is_serving(14).await;
+    gate.open();
+    let refused = answers(&mut clients)
+        .await
+        .iter()
+        .filter(|answer| answer.is_none())
+        .count();
+    assert_eq!(refused, 1);
 }
 
 #[tokio::test]
-async fn connections_that_are_open_survive_a_lower_limit() {
-    let api = Origin::named("a").await;
+async fn requests_in_flight_survive_a_lower_limit() {
+    let (api, gate) = held().await;
     let weir = Weir::before(&[&api])
-        .with("connections.max = 50")
+        .with("connections.max = 64")
         .start()
         .await;
-    let mut open = fill(&weir, 20).await;
-    assert_eq!(open.len(), 20);
+    let mut clients = send_all(&weir, &api, 20).await;
+    api.is_serving(20).await;
     weir.admin
         .patch(json!({ "connections": { "max": 16 } }))
         .await;
-    for client in &mut open {
+    gate.open();
+    assert_eq!(answers(&mut clients).await, vec![Some(200); 20]);
+}
+
+#[tokio::test]
+async fn idle_clients_make_room_for_new_ones_the_longest_idle_first() {
+    let api = Origin::named("a").await;
+    let weir = Weir::before(&[&api])
+        .with("connections.max = 20")
+        .start()
+        .await;
+    let mut clients = Vec::new();
+    for _ in 0..50 {
+        let mut client = weir.connect().await;
         client.get("/").await.expect(200);
+        clients.push(client);
+        assert!(weir.metric("weir_connections{side=\"client\"}").await <= 20.0);
     }
+    let mut last = clients.pop().unwrap();
+    last.get("/").await.expect(200);
+    let mut first = clients.remove(0);
+    assert!(first.closed().await.is_empty());
 }
 
 #[tokio::test]
 async fn without_a_connection_for_the_server_there_is_an_answer_all_the_same() {
-    let gate = Gate::closed();
-    let api = Origin::answering(Reply::text("a").when(&gate)).await;
+    let api = Origin::named("a").await;
     let weir = Weir::before(&[&api])
-        .with("connections.max = 16")
+        .with("connections.max = 16\n upstream.api.keepalive = 0")
         .start()
         .await;
-    let mut clients = Vec::new();
-    for _ in 0..14 {
+    // Connections that have begun a request are busy, and none of them makes room.
+    let mut busy = Vec::new();
+    for _ in 0..16 {
         let mut client = weir.connect().await;
-        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
-        clients.push(client);
+        client.send("GET / HT").await;
+        busy.push(client);
     }
-    // 14 clients leave two connections for the server; the rest is answered or refused, not left to hang.
-    api.is_serving(2).await;
-    gate.open();
-    let mut answered = 0;
-    for client in &mut clients {
-        if let Ok(Some(response)) = client.try_answer_to("GET").await {
-            assert!(
-                matches!(response.status, 200 | 500 | 503),
-                "{}",
-                response.status
-            );
-            answered += usize::from(response.status == 200);
-        }
+    eventually_some("all places to be taken", || async {
+        (weir.metric("weir_connections{side=\"client\"}").await == 16.0).then_some(())
+    })
+    .await;
+    for client in &mut busy {
+        client.send("TP/1.1\r\nHost: a\r\n\r\n").await;
     }
-    assert!(answered >= 2, "{answered}");
+    // nginx: 500; there is no connection left for the first of them, the others may find places given back.
+    let statuses = answers(&mut busy).await;
+    assert!(
+        statuses
+            .iter()
+            .all(|status| matches!(status, Some(200 | 500 | 502 | 503))),
+        "{statuses:?}"
+    );
+    assert!(statuses.contains(&Some(503)), "{statuses:?}");
+    drop(busy);
+    eventually("the counts to fall", || api.open() == 0).await;
     assert_eq!(weir.admin.in_flight(api.addr()).await, 0);
+    weir.get("/").await.expect(200);
 }
 
 #[tokio::test]
 async fn the_admin_api_is_reachable_when_clients_are_not() {
-    let api = Origin::named("a").await;
+    let (api, _gate) = held().await;
     let weir = Weir::before(&[&api])
         .with("connections.max = 16")
         .start()
         .await;
-    let _open = fill(&weir, 40).await;
+    let _clients = send_all(&weir, &api, 10).await;
     assert_eq!(weir.admin.status("/healthz").await, 200);
 }

@@ -11,14 +11,14 @@ async fn every_request_is_a_line_of_json() {
     let weir = Weir::before(&[&api]).start().await;
     let mut client = weir.connect().await;
     client
-        .request("GET", "/a?b=\"c\"", "User-Agent: test \"x\"\\\r\n")
+        .request("GET", "/a?b=%22c%22", "User-Agent: test \"x\"\\\r\n")
         .await
         .expect(200);
     client.get("/bad").await.expect(500);
     let lines = weir.logged(2).await;
     let line = &lines[0];
     assert_eq!(line["method"], "GET");
-    assert_eq!(line["target"], "/a?b=\"c\"");
+    assert_eq!(line["target"], "/a?b=%22c%22");
     assert_eq!(
         (&line["status"], &line["bytes"]),
         (&200.into(), &5.into()),

@@ -271,27 +271,33 @@ async fn a_web_page_cannot_change_settings() {
     let api = Origin::named("a").await;
     let weir = Weir::before(&[&api]).start().await;
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let url = format!("http://{}/v1/settings", weir.admin.address());
-    for (name, value) in [
-        ("Origin", "http://evil.example"),
-        ("Host", "evil.example"),
-        ("Content-Type", "text/plain"),
-    ] {
-        let mut request = client.patch(&url).body(r#"{"compression":{"level":9}}"#);
-        if name != "Content-Type" {
-            request = request.header("Content-Type", "application/json");
+    let base = format!("http://{}", weir.admin.address());
+    let settings = r#"{"compression":{"level":9}}"#;
+    let override_ =
+        json!({ "settings": { "compression": { "level": 9 } }, "ttl": "1m", "owner": "x" })
+            .to_string();
+    for (name, value) in [("Origin", "http://evil.example"), ("Host", "evil.example")] {
+        for (method, path, body) in [
+            (reqwest::Method::PATCH, "/v1/settings", settings),
+            // What a form can send without asking.
+            (reqwest::Method::POST, "/v1/overrides", override_.as_str()),
+        ] {
+            let request = client
+                .request(method, format!("{base}{path}"))
+                .header("Content-Type", "text/plain");
+            let status = request
+                .header(name, value)
+                .body(body.to_owned())
+                .send()
+                .await
+                .unwrap()
+                .status()
+                .as_u16();
+            assert!(
+                (400..500).contains(&status),
+                "{path} with {name}: {value} gives {status}"
+            );
         }
-        let status = request
-            .header(name, value)
-            .send()
-            .await
-            .unwrap()
-            .status()
-            .as_u16();
-        assert!(
-            (400..500).contains(&status),
-            "{name}: {value} gives {status}"
-        );
     }
     assert_ne!(weir.admin.settings().await["compression"]["level"], 9);
 }
