@@ -307,7 +307,7 @@ fn reload(file: &Path, running: &Config, engine: &Engine, store: &Store) {
             }
         }
         Err(e) => {
-            engine.set_routes(old.to_vec());
+            engine.set_routes(old);
             error!("reload refused, everything stays as it was: {e}");
         }
     }

@@ -60,7 +60,7 @@ impl ServerApp for Front {
                 match await_head(shared, &mut stream, &mut input, &mut timer, peer, fresh).await {
                     Head::Complete(arrival) => arrival,
                     Head::Refused(status) => {
-                        shared.metrics.bad_request(status);
+                        shared.log_refused(peer, status, &input);
                         refuse(&mut stream, status).await;
                         return None;
                     }

@@ -370,11 +370,13 @@ impl Exchange<'_> {
             }
             tokio::select! {
                 biased;
-                n = self.server.fill(self.plan.timeouts.read) => {
-                    if n? == 0 {
-                        break;
-                    }
-                }
+                n = self.server.fill(self.plan.timeouts.read) => match n {
+                    Ok(0) => break,
+                    Ok(_) => {}
+                    // A silent tunnel is closed; that says nothing about the server.
+                    Err(e) if e.kind() == io::ErrorKind::TimedOut => break,
+                    Err(e) => return Err(e.into()),
+                },
                 piece = self.client.read_body() => match piece {
                     Ok(Some(data)) => self.server.write(&data, self.plan.timeouts.send).await?,
                     // Closing is how a tunnel ends.

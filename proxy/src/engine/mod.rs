@@ -44,6 +44,8 @@ use crate::observe::RequestIds;
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
 
+/// How often the names of servers are looked up.
+const LOOK_UP_EVERY: Duration = Duration::from_secs(5);
 /// How often idle upstream connections are looked through.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// How long a drain leaves idle client connections open: a request that is on its way when the drain
@@ -71,7 +73,6 @@ pub enum StartError {
 /// The proxy at work.
 pub struct Engine {
     shared: Arc<Shared>,
-    routes: ArcSwap<Vec<Route>>,
     addresses: Vec<SocketAddr>,
     fds: ListenFds,
     stop: watch::Sender<bool>,
@@ -104,6 +105,7 @@ impl Engine {
         let shared = Arc::new(Shared {
             compiler,
             snapshot: ArcSwap::from_pointee(first),
+            routes: Mutex::new(config.routes.clone()),
             metrics,
             access_log,
             slots: Arc::new(Slots::default()),
@@ -130,9 +132,11 @@ impl Engine {
                 .await;
         });
         runtime.get_handle().spawn(sweep(Arc::clone(&shared)));
+        runtime
+            .get_handle()
+            .spawn(follow_names(Arc::clone(&shared)));
         Ok(Self {
             shared,
-            routes: ArcSwap::from_pointee(config.routes.clone()),
             addresses,
             fds,
             stop,
@@ -152,18 +156,13 @@ impl Engine {
     /// # Errors
     /// [`PublishError`]; then everything is as it was.
     pub fn publish(&self, revision: u64, settings: &Arc<Settings>) -> Result<(), PublishError> {
-        let next = self
-            .shared
-            .compiler
-            .compile(revision, settings, &self.routes.load())?;
-        self.shared.snapshot.store(Arc::new(next));
-        Ok(())
+        Ok(self.shared.publish(revision, settings)?)
     }
 
     /// Takes over the routes of a file that is being reloaded; they come into force with the next
     /// [`Engine::publish`]. Returns the present ones, to put back should that fail.
-    pub fn set_routes(&self, routes: Vec<Route>) -> Arc<Vec<Route>> {
-        self.routes.swap(Arc::new(routes))
+    pub fn set_routes(&self, routes: Vec<Route>) -> Vec<Route> {
+        std::mem::replace(&mut *self.shared.routes.lock(), routes)
     }
 
     /// Opens the access log anew, after it has been rotated.
@@ -212,6 +211,26 @@ impl Engine {
             log.close();
         }
         cut
+    }
+}
+
+/// Looks the names of servers up again and again, and follows where they lead.
+async fn follow_names(shared: Arc<Shared>) {
+    let mut tick = tokio::time::interval(LOOK_UP_EVERY);
+    loop {
+        tick.tick().await;
+        let shared = Arc::clone(&shared);
+        // The system's resolver blocks.
+        let looking = tokio::task::spawn_blocking(move || {
+            let settings = Arc::clone(&shared.snapshot.load().settings);
+            if shared.compiler.names_changed(&settings) {
+                tracing::info!("a server's name stands for other addresses now");
+                shared.refresh();
+            }
+        });
+        if looking.await.is_err() {
+            tracing::error!("looking up server names failed");
+        }
     }
 }
 

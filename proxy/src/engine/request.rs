@@ -3,27 +3,36 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use http::{Version, header};
+use parking_lot::Mutex;
 use pingora::protocols::Stream;
+use weir_api::config::Route;
+use weir_api::settings::Settings;
 
 use super::call::{Call, Fate, Record};
 use super::client::{Client, ClientError, ClientTimeouts};
 use super::slots::Slots;
-use super::snapshot::{Compiler, Snapshot};
+use super::snapshot::{CompileError, Compiler, Snapshot};
 use super::upstream::Connector;
 use crate::http1::HeadSummary;
 use crate::observe::RequestIds;
 use crate::observe::access_log::{AccessLog, Entry};
 use crate::observe::metrics::Metrics;
 
+/// How much of the first line of a refused head is logged, in bytes.
+const MAX_REFUSED_LINE: usize = 1024;
+
 /// What all requests share.
 pub(super) struct Shared {
     pub(super) compiler: Compiler,
     pub(super) snapshot: ArcSwap<Snapshot>,
+    /// Held from compiling a snapshot to putting it in force, so that an older one never replaces a
+    /// newer one. The routes to compile with.
+    pub(super) routes: Mutex<Vec<Route>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) access_log: Option<AccessLog>,
     pub(super) slots: Arc<Slots>,
@@ -42,6 +51,62 @@ pub(super) struct Arrival {
     pub(super) wall: SystemTime,
     pub(super) at: Instant,
     pub(super) summary: HeadSummary,
+}
+
+impl Shared {
+    /// Compiles settings and puts them in force.
+    pub(super) fn publish(
+        &self,
+        revision: u64,
+        settings: &Arc<Settings>,
+    ) -> Result<(), CompileError> {
+        let routes = self.routes.lock();
+        let next = self.compiler.compile(revision, settings, &routes)?;
+        self.snapshot.store(Arc::new(next));
+        Ok(())
+    }
+
+    /// Compiles the settings in force anew, because names stand for other addresses.
+    pub(super) fn refresh(&self) {
+        let routes = self.routes.lock();
+        let now = self.snapshot.load();
+        match self.compiler.compile(now.revision, &now.settings, &routes) {
+            Ok(next) => self.snapshot.store(Arc::new(next)),
+            Err(e) => tracing::error!(error = %e, "cannot follow a change of addresses"),
+        }
+    }
+
+    /// Logs a head that never became a request.
+    pub(super) fn log_refused(&self, peer: SocketAddr, status: u16, input: &[u8]) {
+        self.metrics.bad_request(status);
+        let Some(log) = &self.access_log else { return };
+        let line = input
+            .split(|&b| b == b'\r' || b == b'\n')
+            .next()
+            .unwrap_or_default();
+        log.log(&Entry {
+            at: SystemTime::now(),
+            id: self.ids.next().as_str(),
+            client: peer.ip().to_canonical(),
+            method: "",
+            host: b"",
+            target: line.get(..MAX_REFUSED_LINE).unwrap_or(line),
+            protocol: "",
+            status,
+            bytes: 0,
+            duration: Duration::ZERO,
+            route: None,
+            server: None,
+            tries: 0,
+            connect: None,
+            first_byte: None,
+            limit: None,
+            error: Some("request refused before routing"),
+            user_agent: b"",
+            referer: b"",
+            revision: self.snapshot.load().revision,
+        });
+    }
 }
 
 /// Handles one request. Returns the connection if it can carry another, with what has been read of it.

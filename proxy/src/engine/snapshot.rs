@@ -87,6 +87,25 @@ impl Compiler {
         }
     }
 
+    /// Looks names up anew; `true` if one stands for other addresses than when it was compiled.
+    ///
+    /// This may take as long as the resolver does.
+    pub(super) fn names_changed(&self, settings: &Settings) -> bool {
+        let servers = settings
+            .upstream
+            .values()
+            .flat_map(|upstream| &upstream.servers);
+        servers
+            .filter(|server| server.address.parse::<SocketAddr>().is_err())
+            .any(|server| {
+                // One that cannot be looked up now keeps its addresses.
+                let Ok(fresh) = lookup(&server.address) else {
+                    return false;
+                };
+                self.kept.lock().addresses.get(&server.address) != Some(&fresh)
+            })
+    }
+
     /// Compiles `settings` and `routes`.
     ///
     /// # Errors
@@ -163,22 +182,8 @@ impl Kept {
         if let Ok(address) = server.address.parse() {
             return Ok(vec![address]);
         }
-        let fresh = server
-            .address
-            .to_socket_addrs()
-            .map(Iterator::collect::<Vec<_>>)
-            .map_err(|e| e.to_string())
-            .and_then(|found| {
-                if found.is_empty() {
-                    Err("no address".to_owned())
-                } else {
-                    Ok(found)
-                }
-            });
-        match fresh {
-            Ok(mut found) => {
-                found.sort_unstable();
-                found.dedup();
+        match lookup(&server.address) {
+            Ok(found) => {
                 self.addresses.insert(server.address.clone(), found.clone());
                 Ok(found)
             }
@@ -200,6 +205,17 @@ impl Kept {
         let entry = self.routes.entry(name.to_owned());
         Arc::clone(entry.or_insert_with(|| Arc::new(metrics.route(name))))
     }
+}
+
+/// The addresses that `host:port` stands for, in a fixed order.
+fn lookup(name: &str) -> Result<Vec<SocketAddr>, String> {
+    let mut found: Vec<_> = name.to_socket_addrs().map_err(|e| e.to_string())?.collect();
+    found.sort_unstable();
+    found.dedup();
+    if found.is_empty() {
+        return Err("no address".to_owned());
+    }
+    Ok(found)
 }
 
 /// `path`, or `host/path`.
