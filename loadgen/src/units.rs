@@ -47,9 +47,9 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
 /// Writes a duration the way [`parse_duration`] reads it, in the largest unit that stays short.
 pub fn format_duration(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
-    let (value, unit) = if seconds >= 3600.0 && duration.as_secs() % 3600 == 0 {
+    let (value, unit) = if seconds >= 3600.0 && duration.as_secs().is_multiple_of(3600) {
         (seconds / 3600.0, "h")
-    } else if seconds >= 60.0 && duration.as_secs() % 60 == 0 {
+    } else if seconds >= 60.0 && duration.as_secs().is_multiple_of(60) {
         (seconds / 60.0, "m")
     } else if seconds >= 1.0 || duration.is_zero() {
         (seconds, "s")

@@ -4,20 +4,27 @@
 //! and one collecting thread merges what they recorded, once a second.
 
 pub mod command;
+mod dispatch;
+mod driver;
 mod error;
+mod lane;
 mod progress;
 mod stop;
+mod summarise;
 mod target;
+mod text;
+mod worker;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 pub use self::{
+    driver::drive,
     error::RunError,
     progress::{NoProgress, Phase, Progress, Tick},
     stop::StopToken,
     target::{BaseUrl, Target, TargetError},
 };
-use crate::{record::Recording, scenario::Scenario, summary::Summary};
+use crate::{record::Recording, summary::Summary};
 
 /// How to run, apart from what the scenario says.
 #[derive(Debug, Clone)]
@@ -48,23 +55,4 @@ pub struct Outcome {
     pub summary: Summary,
     /// Raw histograms and the time series.
     pub recording: Recording,
-}
-
-/// Drives `target` as `scenario` says, and blocks until the run is over or `stop` ends it early.
-///
-/// Call it through `tokio::task::spawn_blocking` from async code. `progress` is called once a
-/// second from another thread.
-///
-/// # Errors
-///
-/// When the run could not be made at all; failed requests are part of the outcome instead.
-pub fn drive(
-    scenario: &Scenario,
-    target: &Target,
-    options: &RunOptions,
-    progress: Arc<dyn Progress>,
-    stop: &StopToken,
-) -> Result<Outcome, RunError> {
-    let _ = (scenario, target, options, progress, stop);
-    Err(RunError::Options("in the making".into()))
 }

@@ -1,0 +1,245 @@
+//! The session engine: a `reqwest` client a user, with its own connections, cookies and token.
+
+use std::{
+    error::Error as _,
+    io,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+use rand::{SeedableRng as _, rngs::SmallRng};
+use reqwest::{
+    Url,
+    cookie::{CookieStore, Jar},
+};
+
+use super::{Answer, Client, Endpoint, Plan};
+use crate::{record::FailureKind, scenario::Facts};
+
+/// A jar that costs nothing as long as nobody has set a cookie.
+#[derive(Debug, Default)]
+struct LazyJar {
+    used: AtomicBool,
+    jar: Jar,
+}
+
+impl CookieStore for LazyJar {
+    fn set_cookies(&self, headers: &mut dyn Iterator<Item = &HeaderValue>, url: &Url) {
+        let mut headers = headers.peekable();
+        if headers.peek().is_some() {
+            self.used.store(true, Ordering::Release);
+            self.jar.set_cookies(&mut headers, url);
+        }
+    }
+
+    fn cookies(&self, url: &Url) -> Option<HeaderValue> {
+        if self.used.load(Ordering::Acquire) {
+            self.jar.cookies(url)
+        } else {
+            None
+        }
+    }
+}
+
+/// A request, as far as it can be known ahead.
+#[derive(Debug)]
+struct Prepared {
+    url: Option<Url>,
+    headers: HeaderMap,
+    body: Option<Bytes>,
+}
+
+/// One user.
+#[derive(Debug)]
+pub(crate) struct SessionClient {
+    plan: Arc<Plan>,
+    client: reqwest::Client,
+    base: String,
+    requests: Vec<Prepared>,
+    body: Vec<u8>,
+    random: SmallRng,
+}
+
+impl SessionClient {
+    /// A user of the lane's base URL; `source` is the local address to connect from.
+    pub(crate) fn new(plan: Arc<Plan>, lane: u32, source: Option<IpAddr>) -> io::Result<Self> {
+        let base = plan
+            .base(lane)
+            .ok_or_else(|| io::Error::other("a plan without a target"))?
+            .to_string();
+        let mut builder = reqwest::Client::builder()
+            .no_proxy()
+            .tcp_nodelay(true)
+            .connect_timeout(plan.timeouts.connect)
+            .local_address(source)
+            .pool_idle_timeout(None)
+            .pool_max_idle_per_host(1)
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .http1_only();
+        if plan.cookies {
+            builder = builder.cookie_provider(Arc::new(LazyJar::default()));
+        }
+        let client = builder.build().map_err(io::Error::other)?;
+        let requests = plan
+            .endpoints
+            .iter()
+            .map(|endpoint| prepare(endpoint, &base))
+            .collect();
+        Ok(Self {
+            random: SmallRng::seed_from_u64(super::lane_seed(plan.seed, lane)),
+            plan,
+            client,
+            base,
+            requests,
+            body: Vec::new(),
+        })
+    }
+
+    fn request(&mut self, index: usize, facts: Facts) -> Option<reqwest::Request> {
+        let endpoint = self.plan.endpoints.get(index)?;
+        let prepared = self.requests.get(index)?;
+        let url = match &prepared.url {
+            Some(url) => url.clone(),
+            None => {
+                let mut url = self.base.clone();
+                endpoint.path.render_into(&mut url, facts, &mut self.random);
+                Url::parse(&url).ok()?
+            }
+        };
+        let mut request = reqwest::Request::new(endpoint.method.clone(), url);
+        *request.headers_mut() = prepared.headers.clone();
+        *request.body_mut() = match (&prepared.body, &endpoint.body) {
+            (Some(bytes), _) => Some(bytes.clone().into()),
+            (None, Some(template)) => Some(template.render(facts, &mut self.random).into()),
+            (None, None) => None,
+        };
+        Some(request)
+    }
+
+    async fn talk(&mut self, index: usize, facts: Facts) -> (Option<FailureKind>, u64) {
+        self.body.clear();
+        let Some(request) = self.request(index, facts) else {
+            return (Some(FailureKind::Other), 0);
+        };
+        let mut response = match self.client.execute(request).await {
+            Ok(response) => response,
+            Err(error) => return (Some(classify(&error)), 0),
+        };
+        let Some(endpoint) = self.plan.endpoints.get(index) else {
+            return (Some(FailureKind::Other), 0);
+        };
+        let mut bytes = 0;
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) => {
+                    bytes += chunk.len() as u64;
+                    if endpoint.keeps_body {
+                        self.body.extend_from_slice(&chunk);
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => return (Some(classify(&error)), bytes),
+            }
+        }
+        let status = response.status().as_u16();
+        if !endpoint.expect.accepts(status) {
+            return (Some(FailureKind::Status(status)), bytes);
+        }
+        let wrong = endpoint
+            .expect
+            .body_contains
+            .as_ref()
+            .is_some_and(|text| memchr::memmem::find(&self.body, text.as_bytes()).is_none());
+        (wrong.then_some(FailureKind::WrongBody), bytes)
+    }
+}
+
+fn prepare(endpoint: &Endpoint, base: &str) -> Prepared {
+    let headers = endpoint
+        .headers
+        .iter()
+        .filter_map(|(name, value)| {
+            let name = http::HeaderName::from_bytes(name.as_bytes()).ok()?;
+            Some((name, HeaderValue::from_str(value).ok()?))
+        })
+        .collect();
+    let url = endpoint
+        .path
+        .is_static()
+        .then(|| Url::parse(&format!("{base}{}", endpoint.path)).ok())
+        .flatten();
+    let body = endpoint
+        .body
+        .as_ref()
+        .filter(|body| body.is_static())
+        .map(|body| Bytes::copy_from_slice(body.source().as_bytes()));
+    Prepared { url, headers, body }
+}
+
+/// Finds out what really happened behind an error of `reqwest`.
+fn classify(error: &reqwest::Error) -> FailureKind {
+    if error.is_timeout() {
+        return if error.is_connect() {
+            FailureKind::ConnectTimeout
+        } else {
+            FailureKind::Timeout
+        };
+    }
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return FailureKind::of_io(io);
+        }
+        if let Some(hyper) = error.downcast_ref::<hyper::Error>() {
+            if hyper.is_incomplete_message() {
+                return FailureKind::ClosedEarly;
+            }
+            if hyper.is_parse() {
+                return FailureKind::BadResponse;
+            }
+        }
+        cause = error.source();
+    }
+    FailureKind::Other
+}
+
+impl Client for SessionClient {
+    /// The pool opens connections when they are needed.
+    async fn connect(&mut self) -> Result<(), FailureKind> {
+        Ok(())
+    }
+
+    async fn exchange(&mut self, endpoint: usize, facts: Facts) -> Answer {
+        let (failure, bytes) = self.talk(endpoint, facts).await;
+        Answer {
+            failure,
+            bytes,
+            connected: false,
+        }
+    }
+
+    fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    fn authorize(&mut self, token: &str) {
+        let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {token}")) else {
+            return;
+        };
+        value.set_sensitive(true);
+        let login = self.plan.login.as_ref().map(|(index, _)| *index);
+        for (index, request) in self.requests.iter_mut().enumerate() {
+            if Some(index) != login {
+                request
+                    .headers
+                    .insert(http::header::AUTHORIZATION, value.clone());
+            }
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! The wire engine: one raw HTTP/1.1 connection a lane, two system calls a request.
+
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Poll, ready},
+};
+
+use rand::{SeedableRng as _, rngs::SmallRng};
+use tokio::{
+    io::{AsyncRead as _, AsyncWrite as _, ReadBuf},
+    net::{TcpSocket, TcpStream},
+};
+
+use super::{Answer, Client, Endpoint, Plan, http1::ResponseReader};
+use crate::{record::FailureKind, scenario::Facts};
+
+/// Size of the one read buffer that the connections of a worker share.
+const READ_BUFFER: usize = 64 << 10;
+
+/// What the wire clients of one worker share.
+#[derive(Debug)]
+pub(crate) struct WireShared {
+    plan: Arc<Plan>,
+    /// Reads go here first; only what is incomplete is copied.
+    buffer: RefCell<Box<[u8]>>,
+    /// Requests without a token, the same for every lane of a base URL.
+    anonymous: Vec<Rc<[Prepared]>>,
+}
+
+/// A request, as far as it can be known ahead.
+#[derive(Debug)]
+enum Prepared {
+    /// Every byte of it.
+    Whole(Box<[u8]>),
+    /// It has placeholders: everything after the path up to `content-length`.
+    Template { headers: Box<str> },
+}
+
+impl WireShared {
+    pub(crate) fn new(plan: Arc<Plan>) -> Rc<Self> {
+        let anonymous = plan
+            .bases
+            .iter()
+            .map(|base| prepare(&plan, base.authority(), None))
+            .collect();
+        Rc::new(Self {
+            plan,
+            buffer: RefCell::new(vec![0; READ_BUFFER].into_boxed_slice()),
+            anonymous,
+        })
+    }
+}
+
+fn prepare(plan: &Plan, authority: &str, token: Option<&str>) -> Rc<[Prepared]> {
+    plan.endpoints
+        .iter()
+        .map(|endpoint| {
+            let mut headers = format!("host: {authority}\r\n");
+            for (name, value) in &endpoint.headers {
+                headers.push_str(&format!("{name}: {value}\r\n"));
+            }
+            if let Some(token) = token {
+                headers.push_str(&format!("authorization: Bearer {token}\r\n"));
+            }
+            if !endpoint.is_static() {
+                return Prepared::Template {
+                    headers: headers.into_boxed_str(),
+                };
+            }
+            let body = endpoint.body.as_ref().map(|body| body.source());
+            let mut request = String::new();
+            compose(
+                &mut request,
+                endpoint,
+                endpoint.path.source(),
+                &headers,
+                body,
+            );
+            Prepared::Whole(request.into_bytes().into_boxed_slice())
+        })
+        .collect()
+}
+
+fn compose(out: &mut String, endpoint: &Endpoint, path: &str, headers: &str, body: Option<&str>) {
+    out.push_str(endpoint.method.as_str());
+    out.push(' ');
+    out.push_str(path);
+    out.push_str(" HTTP/1.1\r\n");
+    out.push_str(headers);
+    if let Some(body) = body {
+        out.push_str("content-length: ");
+        out.push_str(&body.len().to_string());
+        out.push_str("\r\n\r\n");
+        out.push_str(body);
+    } else {
+        out.push_str("\r\n");
+    }
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct WireClient {
+    shared: Rc<WireShared>,
+    address: SocketAddr,
+    authority: Box<str>,
+    source: Option<IpAddr>,
+    requests: Rc<[Prepared]>,
+    stream: Option<TcpStream>,
+    reader: ResponseReader,
+    random: SmallRng,
+    rendered: String,
+    rendered_path: String,
+    rendered_body: String,
+}
+
+impl WireClient {
+    /// A client of the lane's base URL; `source` is the local address to connect from.
+    pub(crate) fn new(shared: Rc<WireShared>, lane: u32, source: Option<IpAddr>) -> Option<Self> {
+        let base = shared.plan.base(lane)?;
+        let index = lane as usize % shared.anonymous.len().max(1);
+        Some(Self {
+            address: base.address(),
+            authority: base.authority().into(),
+            source,
+            requests: shared.anonymous.get(index)?.clone(),
+            stream: None,
+            reader: ResponseReader::default(),
+            random: SmallRng::seed_from_u64(super::lane_seed(shared.plan.seed, lane)),
+            rendered: String::new(),
+            rendered_path: String::new(),
+            rendered_body: String::new(),
+            shared,
+        })
+    }
+
+    async fn open(&self) -> Result<TcpStream, FailureKind> {
+        let attempt = async {
+            let socket = if self.address.is_ipv4() {
+                TcpSocket::new_v4()?
+            } else {
+                TcpSocket::new_v6()?
+            };
+            if let Some(source) = self.source {
+                socket.bind(SocketAddr::new(source, 0))?;
+            }
+            let stream = socket.connect(self.address).await?;
+            stream.set_nodelay(true)?;
+            io::Result::Ok(stream)
+        };
+        match tokio::time::timeout(self.shared.plan.timeouts.connect, attempt).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => Err(FailureKind::of_connect(&error)),
+            Err(_) => Err(FailureKind::ConnectTimeout),
+        }
+    }
+
+    /// Fills `self.rendered` if the request has placeholders.
+    fn render(&mut self, index: usize, facts: Facts) {
+        let Some(Prepared::Template { headers }) = self.requests.get(index) else {
+            return;
+        };
+        let Some(endpoint) = self.shared.plan.endpoints.get(index) else {
+            return;
+        };
+        self.rendered_path.clear();
+        endpoint
+            .path
+            .render_into(&mut self.rendered_path, facts, &mut self.random);
+        self.rendered_body.clear();
+        let body = endpoint.body.as_ref().map(|body| {
+            body.render_into(&mut self.rendered_body, facts, &mut self.random);
+            self.rendered_body.as_str()
+        });
+        self.rendered.clear();
+        compose(
+            &mut self.rendered,
+            endpoint,
+            &self.rendered_path,
+            headers,
+            body,
+        );
+    }
+
+    /// Sends and reads; the connection comes back if it can be used again.
+    async fn talk(&mut self, stream: &mut TcpStream, index: usize) -> Result<(), FailureKind> {
+        let request = match self.requests.get(index) {
+            Some(Prepared::Whole(bytes)) => bytes,
+            _ => self.rendered.as_bytes(),
+        };
+        let sent = write_all(stream, request).await;
+        // A server may answer and close before it has read everything: look for the answer first.
+        let answered = self.read(stream).await;
+        match (answered, sent) {
+            (Err(FailureKind::ClosedEarly), Err(error)) if self.reader.is_untouched() => {
+                Err(FailureKind::of_io(&error))
+            }
+            (answered, sent) => {
+                self.reader.keep_alive &= sent.is_ok();
+                answered
+            }
+        }
+    }
+
+    async fn read(&mut self, stream: &mut TcpStream) -> Result<(), FailureKind> {
+        let (shared, reader) = (&self.shared, &mut self.reader);
+        poll_fn(|cx| {
+            let mut buffer = shared.buffer.borrow_mut();
+            loop {
+                let mut target = ReadBuf::new(&mut buffer);
+                match ready!(Pin::new(&mut *stream).poll_read(cx, &mut target)) {
+                    Ok(()) if target.filled().is_empty() => return Poll::Ready(reader.end()),
+                    Ok(()) => match reader.feed(target.filled()) {
+                        Ok(true) => return Poll::Ready(Ok(())),
+                        Ok(false) => {}
+                        Err(kind) => return Poll::Ready(Err(kind)),
+                    },
+                    Err(error) => return Poll::Ready(Err(FailureKind::of_io(&error))),
+                }
+            }
+        })
+        .await
+    }
+
+    /// Whether an idle connection is still open, without a system call unless something happened.
+    async fn is_alive(&self, stream: &mut TcpStream) -> bool {
+        let mut buffer = self.shared.buffer.borrow_mut();
+        let mut target = ReadBuf::new(&mut buffer);
+        let read = poll_fn(|cx| Poll::Ready(Pin::new(&mut *stream).poll_read(cx, &mut target)));
+        // An idle connection has nothing to read: neither data nor its end.
+        read.await.is_pending()
+    }
+
+    fn judge(&self, index: usize) -> Option<FailureKind> {
+        let endpoint = self.shared.plan.endpoints.get(index)?;
+        if !endpoint.expect.accepts(self.reader.status) {
+            return Some(FailureKind::Status(self.reader.status));
+        }
+        let text = endpoint.expect.body_contains.as_ref()?;
+        let found = memchr::memmem::find(&self.reader.body, text.as_bytes()).is_some();
+        (!found).then_some(FailureKind::WrongBody)
+    }
+}
+
+async fn write_all(stream: &mut TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    poll_fn(|cx| {
+        while !bytes.is_empty() {
+            let written = ready!(Pin::new(&mut *stream).poll_write(cx, bytes))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            bytes = bytes.get(written..).unwrap_or_default();
+        }
+        Poll::Ready(Ok(()))
+    })
+    .await
+}
+
+impl Client for WireClient {
+    async fn connect(&mut self) -> Result<(), FailureKind> {
+        if self.stream.is_none() {
+            self.stream = Some(self.open().await?);
+        }
+        Ok(())
+    }
+
+    async fn exchange(&mut self, endpoint: usize, facts: Facts) -> Answer {
+        let (keeps_body, to_head) = self
+            .shared
+            .plan
+            .endpoints
+            .get(endpoint)
+            .map_or((false, false), |endpoint| {
+                (endpoint.keeps_body, endpoint.method == http::Method::HEAD)
+            });
+        self.reader.begin(keeps_body, to_head);
+        self.render(endpoint, facts);
+        // Taken out, so that a request that is given up takes its connection with it.
+        let mut connected = false;
+        let mut stream = self.stream.take();
+        if let Some(idle) = &mut stream
+            && !self.is_alive(idle).await
+        {
+            stream = None;
+        }
+        let mut stream = match stream {
+            Some(stream) => stream,
+            None => match self.open().await {
+                Ok(stream) => {
+                    connected = true;
+                    stream
+                }
+                Err(kind) => {
+                    return Answer {
+                        failure: Some(kind),
+                        bytes: 0,
+                        connected,
+                    };
+                }
+            },
+        };
+        let result = self.talk(&mut stream, endpoint).await;
+        let failure = match result {
+            Ok(()) => {
+                if self.reader.keep_alive {
+                    self.stream = Some(stream);
+                }
+                self.judge(endpoint)
+            }
+            Err(kind) => Some(kind),
+        };
+        Answer {
+            failure,
+            bytes: self.reader.bytes,
+            connected,
+        }
+    }
+
+    fn body(&self) -> &[u8] {
+        &self.reader.body
+    }
+
+    fn authorize(&mut self, token: &str) {
+        self.requests = prepare(&self.shared.plan, &self.authority, Some(token));
+    }
+}

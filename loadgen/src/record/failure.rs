@@ -1,0 +1,157 @@
+//! Kinds of failure, and what usually causes them.
+
+use std::{borrow::Cow, io};
+
+/// Why a request did not end as the scenario expects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FailureKind {
+    /// No complete answer within the total timeout.
+    Timeout,
+    /// No connection within the connect timeout.
+    ConnectTimeout,
+    /// Nobody listens.
+    ConnectionRefused,
+    /// The connection was reset.
+    Reset,
+    /// The connection was closed before the answer was complete.
+    ClosedEarly,
+    /// A status that the scenario does not expect.
+    Status(u16),
+    /// The expected text is missing from the body.
+    WrongBody,
+    /// The answer is not HTTP/1.1.
+    BadResponse,
+    /// The login did not yield a token.
+    LoginFailed,
+    /// No local port is left.
+    PortsExhausted,
+    /// No file descriptor is left.
+    DescriptorsExhausted,
+    /// Still on its way when the run was over and the wait for stragglers too.
+    Unfinished,
+    /// Something else.
+    Other,
+}
+
+/// Linux error numbers that `io::ErrorKind` does not tell apart.
+const EMFILE: i32 = 24;
+const ENFILE: i32 = 23;
+
+impl FailureKind {
+    /// The status that rate limits answer with; counted apart from errors.
+    pub const LIMITED: Self = Self::Status(429);
+
+    /// Whether it is counted apart from errors.
+    pub fn is_limited(self) -> bool {
+        self == Self::LIMITED
+    }
+
+    /// Classifies an error of an established connection.
+    pub fn of_io(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionReset => Self::Reset,
+            io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::NotConnected
+            | io::ErrorKind::ConnectionAborted => Self::ClosedEarly,
+            io::ErrorKind::TimedOut => Self::Timeout,
+            io::ErrorKind::ConnectionRefused => Self::ConnectionRefused,
+            io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse => Self::PortsExhausted,
+            _ if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) => {
+                Self::DescriptorsExhausted
+            }
+            _ => Self::Other,
+        }
+    }
+
+    /// Classifies an error of a connection attempt.
+    pub fn of_connect(error: &io::Error) -> Self {
+        match Self::of_io(error) {
+            Self::Timeout => Self::ConnectTimeout,
+            kind => kind,
+        }
+    }
+
+    /// Name in results.
+    pub fn name(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::Timeout => "timeout",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::ConnectionRefused => "connection_refused",
+            Self::Reset => "reset",
+            Self::ClosedEarly => "closed_early",
+            Self::Status(status) => return Cow::Owned(format!("status_{status}")),
+            Self::WrongBody => "wrong_body",
+            Self::BadResponse => "bad_response",
+            Self::LoginFailed => "login_failed",
+            Self::PortsExhausted => "ports_exhausted",
+            Self::DescriptorsExhausted => "descriptors_exhausted",
+            Self::Unfinished => "unfinished",
+            Self::Other => "other",
+        })
+    }
+
+    /// What usually causes it.
+    pub fn likely_cause(self) -> &'static str {
+        match self {
+            Self::Timeout => "the target is overloaded or stuck, or the timeout is too short",
+            Self::ConnectTimeout => "the target's accept queue is full, or packets are dropped",
+            Self::ConnectionRefused => "nothing listens there: not started, crashed, or stopped",
+            Self::Reset => {
+                "the target or a proxy aborted the connection: process killed, or a limit reached"
+            }
+            Self::ClosedEarly => {
+                "the target closed the connection before the answer was complete: restart, \
+                 connection limit, or its keepalive timeout hit just as the connection was reused"
+            }
+            Self::Status(429) => "a rate limit; counted apart, not an error",
+            Self::Status(401 | 403) => "the token is missing, expired or not accepted",
+            Self::Status(404) => "the path does not exist, or no route leads to it",
+            Self::Status(413 | 414 | 431) => "a size limit of the proxy or the API",
+            Self::Status(400..=499) => "the request is not what the API expects",
+            Self::Status(500) => "an error in the API, or a proxy out of connections",
+            Self::Status(502) => "the proxy could not use its upstream: down, reset, or bad answer",
+            Self::Status(503) => {
+                "the target sheds load: queue full, no upstream alive, or a rate limit that answers 503"
+            }
+            Self::Status(504) => "the proxy gave up waiting for its upstream",
+            Self::Status(_) => "a status the scenario does not expect",
+            Self::WrongBody => "the answer lacks the expected text: error page, or wrong endpoint",
+            Self::BadResponse => "the answer is not valid HTTP/1.1",
+            Self::LoginFailed => "the login was refused, or its answer has no token",
+            Self::PortsExhausted => {
+                "local ports ran out: more source addresses or fewer new connections"
+            }
+            Self::DescriptorsExhausted => "the open-file limit of the generator; see `ulimit -n`",
+            Self::Unfinished => "the answer was still on its way when the run ended",
+            Self::Other => "see the log of the target",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_system_become_kinds() {
+        let kind = |kind: io::ErrorKind| FailureKind::of_io(&io::Error::from(kind));
+        assert_eq!(kind(io::ErrorKind::ConnectionReset), FailureKind::Reset);
+        assert_eq!(kind(io::ErrorKind::BrokenPipe), FailureKind::ClosedEarly);
+        assert_eq!(
+            FailureKind::of_io(&io::Error::from_raw_os_error(EMFILE)),
+            FailureKind::DescriptorsExhausted
+        );
+        assert_eq!(
+            FailureKind::of_connect(&io::Error::from(io::ErrorKind::TimedOut)),
+            FailureKind::ConnectTimeout
+        );
+    }
+
+    #[test]
+    fn only_429_is_counted_apart() {
+        assert!(FailureKind::Status(429).is_limited());
+        assert!(!FailureKind::Status(503).is_limited());
+        assert_eq!(FailureKind::Status(502).name(), "status_502");
+    }
+}

@@ -1,0 +1,224 @@
+//! Setting a run up, letting it go, and putting together what it yields.
+
+use std::{
+    net::TcpStream,
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+    time::{Duration, Instant, SystemTime},
+};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::sync::oneshot;
+
+use super::{
+    Outcome, Progress, RunError, RunOptions, StopToken, Target, summarise,
+    worker::{Ended, Worker},
+};
+use crate::{
+    client::Plan,
+    record::{Collector, Recorder, Recording, Timeline},
+    scenario::{Load, Scenario},
+    schedule::{ArrivalPacer, Pacer as _},
+};
+
+/// From "everybody is ready" to the first request: time for all threads to hear of it.
+const HEAD_START: Duration = Duration::from_millis(20);
+/// Descriptors beside the connections: standard streams, timers, files.
+const OTHER_DESCRIPTORS: u64 = 64;
+
+/// Drives `target` as `scenario` says, and blocks until the run is over or `stop` ends it early.
+///
+/// Call it through `tokio::task::spawn_blocking` from async code. `progress` is called once a
+/// second from another thread. An early end yields an outcome of what was measured until then.
+///
+/// # Errors
+///
+/// When the run could not be made at all; failed requests are part of the outcome instead.
+pub fn drive(
+    scenario: &Scenario,
+    target: &Target,
+    options: &RunOptions,
+    progress: Arc<dyn Progress>,
+    stop: &StopToken,
+) -> Result<Outcome, RunError> {
+    check(scenario, target, options)?;
+    let plan = Arc::new(Plan::new(scenario, target));
+    let timeline = Timeline {
+        warmup_ns: nanos(scenario.warmup),
+        duration_ns: nanos(scenario.duration),
+    };
+    let open = matches!(scenario.load, Load::Open(_));
+    let workers = options.threads.min(scenario.lanes() as usize).max(1);
+    let (out, reports) = mpsc::channel();
+    let (ready, readiness) = mpsc::channel();
+    let shared_scenario = Arc::new(scenario.clone());
+
+    let mut recycle = Vec::with_capacity(workers);
+    let mut starts = Vec::with_capacity(workers);
+    let mut threads: Vec<JoinHandle<Result<Ended, RunError>>> = Vec::with_capacity(workers);
+    for index in 0..workers {
+        let (back, recycled) = mpsc::channel();
+        let (start, started) = oneshot::channel();
+        recycle.push(back);
+        starts.push(start);
+        let recorder = Recorder::new(
+            index,
+            timeline,
+            plan.endpoints.len(),
+            open,
+            out.clone(),
+            recycled,
+        );
+        let worker = Worker {
+            index,
+            workers,
+            scenario: shared_scenario.clone(),
+            plan: plan.clone(),
+            options: options.clone(),
+            timeline,
+            recorder,
+            stop: stop.clone(),
+            ready: ready.clone(),
+            start: started,
+        };
+        let thread = std::thread::Builder::new()
+            .name(format!("generator-{index}"))
+            .spawn(move || worker.run())
+            .map_err(|source| RunError::System {
+                what: "starting a generator thread",
+                source,
+            })?;
+        threads.push(thread);
+    }
+    drop((out, ready));
+
+    let prepared = (0..workers).try_for_each(|_| readiness.recv().unwrap_or(Ok(())));
+    if let Err(error) = prepared {
+        // Without a start the workers end by themselves.
+        drop(starts);
+        for thread in threads {
+            let _ = thread.join();
+        }
+        return Err(error);
+    }
+    let measured_start = SystemTime::now() + HEAD_START + scenario.warmup;
+    let collector = Collector {
+        timeline,
+        endpoints: plan.endpoints.iter().map(|e| e.name.clone()).collect(),
+        open,
+        workers,
+        reports,
+        recycle,
+        progress,
+        measured_start,
+        intended: intended_per_second(scenario),
+    };
+    let collecting = std::thread::Builder::new()
+        .name("collector".into())
+        .spawn(move || collector.collect())
+        .map_err(|source| RunError::System {
+            what: "starting the collecting thread",
+            source,
+        })?;
+    let epoch = Instant::now() + HEAD_START;
+    for start in starts {
+        let _ = start.send(epoch);
+    }
+
+    let mut ended = Vec::with_capacity(workers);
+    for thread in threads {
+        ended.push(thread.join().map_err(|_| crashed("a generator thread"))??);
+    }
+    let recording: Recording = collecting
+        .join()
+        .map_err(|_| crashed("the collecting thread"))?
+        .map_err(|source| RunError::System {
+            what: "keeping the interval logs",
+            source,
+        })?;
+    let summary = summarise::summarise(scenario, timeline, &recording, &ended);
+    Ok(Outcome { summary, recording })
+}
+
+fn crashed(who: &str) -> RunError {
+    RunError::System {
+        what: "waiting for the end of the run",
+        source: std::io::Error::other(format!("{who} panicked")),
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 4)
+}
+
+/// Everything that can be known to be wrong before a thread is started.
+fn check(scenario: &Scenario, target: &Target, options: &RunOptions) -> Result<(), RunError> {
+    if options.threads == 0 {
+        return Err(RunError::Options("`threads` must be at least 1".into()));
+    }
+    if scenario.duration.is_zero() || scenario.requests.is_empty() || scenario.lanes() == 0 {
+        return Err(RunError::Options(
+            "a run needs a duration, a user or connection, and a request".into(),
+        ));
+    }
+    let loopback =
+        |base: &super::BaseUrl| base.address().is_ipv4() && base.address().ip().is_loopback();
+    if options.source_addresses > 1 && !target.base_urls().iter().all(loopback) {
+        return Err(RunError::Options(
+            "several source addresses are possible only towards 127.0.0.0/8".into(),
+        ));
+    }
+    if !(1..=0x00FF_0000).contains(&options.source_addresses) {
+        return Err(RunError::Options(
+            "`source addresses` must be between 1 and 16711680: there are no more in 127.0.0.0/8"
+                .into(),
+        ));
+    }
+    raise_descriptor_limit(u64::from(scenario.lanes()) + OTHER_DESCRIPTORS)?;
+    for base in target.base_urls() {
+        TcpStream::connect_timeout(&base.address(), scenario.timeouts.connect).map_err(
+            |error| RunError::TargetDown {
+                url: base.to_string(),
+                cause: error.to_string(),
+            },
+        )?;
+    }
+    Ok(())
+}
+
+/// Raises the soft limit of open files as far as needed and allowed.
+fn raise_descriptor_limit(needed: u64) -> Result<(), RunError> {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return Ok(());
+    };
+    if soft >= needed {
+        return Ok(());
+    }
+    if hard < needed {
+        return Err(RunError::Options(format!(
+            "the run needs {needed} open files and the limit is {hard}; raise it with `ulimit -n` or use fewer connections"
+        )));
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, needed, hard).map_err(|errno| RunError::System {
+        what: "raising the limit of open files",
+        source: errno.into(),
+    })
+}
+
+/// Arrivals that the schedule intends in each second of the measured part.
+fn intended_per_second(scenario: &Scenario) -> Vec<u64> {
+    let Load::Open(open) = &scenario.load else {
+        return Vec::new();
+    };
+    let mut pacer = ArrivalPacer::new(open, scenario.warmup, scenario.seed);
+    let mut seconds = vec![0; scenario.duration.as_secs_f64().ceil() as usize];
+    while let Some(at) = pacer.next_event() {
+        let second = at
+            .checked_sub(scenario.warmup)
+            .and_then(|offset| seconds.get_mut(offset.as_secs() as usize));
+        if let Some(second) = second {
+            *second += 1;
+        }
+    }
+    seconds
+}

@@ -1,0 +1,458 @@
+//! One generator thread: its lanes, its clock, its share of the schedule.
+
+use std::{
+    cell::{Cell, RefCell},
+    net::{IpAddr, Ipv4Addr},
+    rc::Rc,
+    sync::{Arc, mpsc},
+    time::{Duration, Instant},
+};
+
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::TimeValLike as _,
+};
+use rand::{SeedableRng as _, rngs::SmallRng};
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    sync::oneshot,
+    task::JoinSet,
+};
+
+use super::{
+    RunError, RunOptions, StopToken,
+    dispatch::{Dispatch, Job},
+    lane::{Lane, Shared},
+};
+use crate::{
+    alarm::Alarm,
+    client::{Client, Plan, SessionClient, Watch, WireClient, WireShared, lane_seed},
+    record::{Completion, FailureKind, Nanos, Recorder, Timeline},
+    scenario::{Engine, Load, Scenario},
+    schedule::{ArrivalPacer, Pacer as _, Thinker, UserPacer},
+};
+
+/// Lanes that connect and log in at the same time before the load begins.
+const PREPARED_AT_ONCE: usize = 32;
+/// Arrivals closer together than this are sent in one go: waking up for each would cost more.
+const SHORTEST_SLEEP: Duration = Duration::from_micros(50);
+/// Arrivals may wait for a free lane for this long, at the peak rate, before they are dropped.
+const LONGEST_BACKLOG: f64 = 10.0;
+/// Arrivals offered in a row, when behind schedule, before the lanes get a turn.
+const OFFERED_AT_ONCE: u32 = 64;
+/// After the end, whether requests are still on their way is checked this often.
+const DRAIN_STEP: Duration = Duration::from_millis(2);
+/// Longest wait for stragglers after somebody asked for an early end.
+const DRAIN_AFTER_STOP: Duration = Duration::from_secs(1);
+
+/// What a worker is made from.
+pub(super) struct Worker {
+    pub(super) index: usize,
+    pub(super) workers: usize,
+    pub(super) scenario: Arc<Scenario>,
+    pub(super) plan: Arc<Plan>,
+    pub(super) options: RunOptions,
+    pub(super) timeline: Timeline,
+    pub(super) recorder: Recorder,
+    pub(super) stop: StopToken,
+    /// Tells that everything is connected and logged in, or why not.
+    pub(super) ready: mpsc::Sender<Result<(), RunError>>,
+    /// Tells when the load begins; closed if it never does.
+    pub(super) start: oneshot::Receiver<Instant>,
+}
+
+/// What a worker tells at the end, apart from what it recorded.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Ended {
+    /// When the load ended.
+    pub(super) at: Nanos,
+    /// Arrivals of the measured part that the schedule intended up to then.
+    pub(super) intended: u64,
+    /// Those of them that were never sent.
+    pub(super) unsent: u64,
+    /// CPU time of the thread over the measured part.
+    pub(super) cpu: Duration,
+}
+
+impl Worker {
+    /// Does the whole run; returns when it is over.
+    pub(super) fn run(self) -> Result<Ended, RunError> {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default())
+            .map_err(|source| RunError::System {
+                what: "starting a runtime",
+                source,
+            })?;
+        let result = runtime.block_on(async {
+            match self.scenario.engine {
+                Engine::Wire => {
+                    let shared = WireShared::new(self.plan.clone());
+                    self.with_clients(move |lane, source| {
+                        WireClient::new(shared.clone(), lane, source)
+                            .ok_or_else(|| std::io::Error::other("a plan without a target"))
+                    })
+                    .await
+                }
+                Engine::Session => {
+                    let plan = self.plan.clone();
+                    self.with_clients(move |lane, source| {
+                        SessionClient::new(plan.clone(), lane, source)
+                    })
+                    .await
+                }
+            }
+        });
+        // Whatever still waits for an answer is not waited for.
+        runtime.shutdown_background();
+        result
+    }
+
+    async fn with_clients<C: Client + 'static>(
+        self,
+        make: impl Fn(u32, Option<IpAddr>) -> std::io::Result<C>,
+    ) -> Result<Ended, RunError> {
+        let numbers: Vec<u32> = (0..self.scenario.lanes())
+            .filter(|lane| *lane as usize % self.workers == self.index)
+            .collect();
+        let peak = match &self.scenario.load {
+            Load::Open(open) => open.stages.iter().fold(0.0, |peak, stage| {
+                stage.from.get().max(stage.to.get()).max(peak)
+            }),
+            Load::Closed(_) => 0.0,
+        };
+        let most_waiting = (peak * LONGEST_BACKLOG).ceil() as usize + 1;
+        let shared = Rc::new(Shared {
+            plan: self.plan,
+            timeline: self.timeline,
+            epoch: Cell::new(Instant::now()),
+            end: Cell::new(self.timeline.end()),
+            recorder: RefCell::new(self.recorder),
+            watch: Watch::default(),
+            dispatch: Dispatch::new(numbers.len(), most_waiting),
+        });
+        let mut lanes = Vec::with_capacity(numbers.len());
+        for (index, number) in numbers.iter().enumerate() {
+            let source = source_address(*number, self.options.source_addresses);
+            let client = make(*number, source).map_err(|source| RunError::System {
+                what: "making a client",
+                source,
+            })?;
+            lanes.push(Lane::new(shared.clone(), client, *number, index));
+        }
+        // With a spawn phase only the first user is made ready: it proves that the login works.
+        let at_once = match &self.scenario.load {
+            Load::Closed(closed) if closed.spawn_rate.is_some() => 1,
+            _ => lanes.len(),
+        };
+        let first = self.index == 0 || at_once > 1;
+        match prepare(lanes, if first { at_once } else { 0 }).await {
+            Ok(prepared) => {
+                lanes = prepared;
+                let _ = self.ready.send(Ok(()));
+            }
+            Err(error) => {
+                let _ = self.ready.send(Err(error));
+                return Ok(Ended::default());
+            }
+        }
+        let Ok(epoch) = self.start.await else {
+            return Ok(Ended::default());
+        };
+        shared.epoch.set(epoch);
+        let arrivals = start(&shared, lanes, &self.scenario, self.index, self.workers)?;
+        Ok(finish(shared, arrivals, &self.stop, self.options.drain).await)
+    }
+}
+
+/// Connects and logs in the first `count` lanes, several at a time.
+async fn prepare<C: Client + 'static>(
+    lanes: Vec<Lane<C>>,
+    count: usize,
+) -> Result<Vec<Lane<C>>, RunError> {
+    let mut waiting = lanes.into_iter().enumerate();
+    let mut done = Vec::new();
+    let mut under_way = JoinSet::new();
+    for (at, mut lane) in waiting.by_ref().take(count) {
+        under_way.spawn_local(async move { lane.prepare().await.map(|()| (at, lane)) });
+        if under_way.len() >= PREPARED_AT_ONCE {
+            collect(under_way.join_next().await, &mut done)?;
+        }
+    }
+    while !under_way.is_empty() {
+        collect(under_way.join_next().await, &mut done)?;
+    }
+    done.extend(waiting);
+    done.sort_by_key(|(at, _)| *at);
+    Ok(done.into_iter().map(|(_, lane)| lane).collect())
+}
+
+type Joined<C> = Option<Result<Result<(usize, Lane<C>), RunError>, tokio::task::JoinError>>;
+
+fn collect<C>(joined: Joined<C>, done: &mut Vec<(usize, Lane<C>)>) -> Result<(), RunError> {
+    match joined {
+        Some(Ok(Ok(lane))) => {
+            done.push(lane);
+            Ok(())
+        }
+        Some(Ok(Err(error))) => Err(error),
+        Some(Err(error)) => Err(RunError::System {
+            what: "preparing a connection",
+            source: std::io::Error::other(error),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// The arrivals that fall to one worker, and how far it has got through them.
+struct Arrivals {
+    pacer: ArrivalPacer,
+    plan: Arc<Plan>,
+    random: SmallRng,
+    count: u64,
+    index: usize,
+    workers: usize,
+    /// Drawn, but not offered to a lane yet.
+    pending: Option<(Nanos, usize)>,
+    /// Offered, and dropped because too many waited; measured part only.
+    offered: u64,
+    dropped: u64,
+}
+
+impl Arrivals {
+    fn new(plan: Arc<Plan>, pacer: ArrivalPacer, index: usize, workers: usize) -> Self {
+        Self {
+            random: SmallRng::seed_from_u64(lane_seed(plan.seed, u32::MAX)),
+            pacer,
+            plan,
+            count: 0,
+            index,
+            workers,
+            pending: None,
+            offered: 0,
+            dropped: 0,
+        }
+    }
+
+    /// The next arrival of this worker: when, and which endpoint.
+    fn draw(&mut self) -> Option<(Nanos, usize)> {
+        loop {
+            // Every worker draws all of them, so that the sequence does not depend on their number.
+            let at = self.pacer.next_event()?;
+            let endpoint = self.plan.choose(&mut self.random);
+            let turn = self.count % self.workers as u64;
+            self.count += 1;
+            if turn == self.index as u64 {
+                let at = u64::try_from(at.as_nanos()).unwrap_or(u64::MAX);
+                self.pending = Some((at, endpoint));
+                return self.pending;
+            }
+        }
+    }
+
+    /// How many were due before the end and yet not offered.
+    fn left_behind(&mut self, timeline: Timeline, end: Nanos) -> u64 {
+        let mut left = 0;
+        let mut next = self.pending.take();
+        while let Some((at, _)) = next.filter(|(at, _)| *at < end) {
+            left += u64::from(timeline.counts(at));
+            next = self.draw();
+        }
+        left
+    }
+}
+
+type SharedArrivals = Rc<RefCell<Arrivals>>;
+
+fn start<C: Client + 'static>(
+    shared: &Rc<Shared>,
+    lanes: Vec<Lane<C>>,
+    scenario: &Scenario,
+    index: usize,
+    workers: usize,
+) -> Result<Option<SharedArrivals>, RunError> {
+    let sweep = shared.clone();
+    tokio::task::spawn_local(async move {
+        let interval = Watch::interval(sweep.plan.timeouts.total);
+        loop {
+            tokio::time::sleep(interval).await;
+            sweep.watch.sweep(sweep.now());
+        }
+    });
+    match &scenario.load {
+        Load::Closed(closed) => {
+            let mut pacer = UserPacer::new(closed);
+            let starts = std::iter::from_fn(move || pacer.next_event());
+            // Every worker sees all starts and takes those of its own users.
+            let own = starts
+                .enumerate()
+                .filter(|(user, _)| user % workers == index);
+            for ((_, start), lane) in own.zip(lanes) {
+                let seed = lane_seed(scenario.seed, lane.number()).rotate_left(32);
+                let thinker = Thinker::new(closed.think_time, seed);
+                tokio::task::spawn_local(lane.user(start, thinker));
+            }
+            Ok(None)
+        }
+        Load::Open(open) => {
+            for lane in lanes {
+                tokio::task::spawn_local(lane.slot());
+            }
+            let alarm = Alarm::new().map_err(|source| RunError::System {
+                what: "making a timer",
+                source,
+            })?;
+            let pacer = ArrivalPacer::new(open, scenario.warmup, scenario.seed);
+            let arrivals = Arrivals::new(shared.plan.clone(), pacer, index, workers);
+            let arrivals = Rc::new(RefCell::new(arrivals));
+            tokio::task::spawn_local(arrive(shared.clone(), arrivals.clone(), alarm));
+            Ok(Some(arrivals))
+        }
+    }
+}
+
+/// Offers this worker's share of the arrivals to its lanes, at their times.
+async fn arrive(shared: Rc<Shared>, arrivals: SharedArrivals, alarm: Alarm) {
+    let epoch = shared.epoch.get();
+    let mut without_a_pause = 0;
+    loop {
+        let Some((intended, endpoint)) = arrivals.borrow_mut().draw() else {
+            return;
+        };
+        let due = epoch + Duration::from_nanos(intended);
+        loop {
+            let wait = due.saturating_duration_since(Instant::now());
+            if wait.is_zero() {
+                break;
+            }
+            without_a_pause = 0;
+            if alarm.sleep(wait.max(SHORTEST_SLEEP)).await.is_err() {
+                tokio::time::sleep(wait).await;
+            }
+        }
+        let offered = shared.now();
+        if offered >= shared.end.get() {
+            return;
+        }
+        let job = Job {
+            endpoint,
+            intended,
+            offered,
+            waited: false,
+        };
+        let accepted = shared.dispatch.offer(job);
+        {
+            let mut arrivals = arrivals.borrow_mut();
+            arrivals.pending = None;
+            if shared.timeline.counts(intended) {
+                arrivals.offered += 1;
+                arrivals.dropped += u64::from(!accepted);
+            }
+        }
+        // When behind schedule, lanes must still get their turn.
+        without_a_pause += 1;
+        if without_a_pause >= OFFERED_AT_ONCE {
+            without_a_pause = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Waits for the end, then for stragglers, and hands over what was recorded.
+async fn finish(
+    shared: Rc<Shared>,
+    arrivals: Option<SharedArrivals>,
+    stop: &StopToken,
+    drain: Duration,
+) -> Ended {
+    let (stopped, cpu_before) = wait_for_end(&shared, stop).await;
+    let at = shared.now().min(shared.timeline.end());
+    shared.end.set(at);
+    let cpu = match (cpu_before, thread_cpu()) {
+        (Some(before), Some(after)) => after.saturating_sub(before),
+        _ => Duration::ZERO,
+    };
+    let counts = |intended: Nanos| shared.timeline.counts(intended) && intended < at;
+    let withdrawn = shared.dispatch.withdraw();
+    let withdrawn = withdrawn.iter().filter(|job| counts(job.intended)).count() as u64;
+    let (intended, unsent) = arrivals.map_or((0, 0), |arrivals| {
+        let mut arrivals = arrivals.borrow_mut();
+        let left = arrivals.left_behind(shared.timeline, at);
+        (arrivals.offered + left, arrivals.dropped + withdrawn + left)
+    });
+    shared.recorder.borrow_mut().end_at(at);
+
+    let drain = if stopped {
+        DRAIN_AFTER_STOP.min(drain)
+    } else {
+        drain
+    };
+    let patience = Instant::now() + drain;
+    while shared.recorder.borrow().in_flight() > 0 && Instant::now() < patience {
+        tokio::time::sleep(DRAIN_STEP).await;
+    }
+    let now = shared.now();
+    let mut recorder = shared.recorder.borrow_mut();
+    for (endpoint, began, sent) in shared.watch.in_flight() {
+        recorder.completed(&Completion {
+            endpoint,
+            intended: began,
+            sent,
+            done: now,
+            failure: Some(FailureKind::Unfinished),
+            bytes: 0,
+        });
+    }
+    recorder.finish(now);
+    Ended {
+        at,
+        intended,
+        unsent,
+        cpu,
+    }
+}
+
+/// Waits for the planned end or an early one, and hands over seconds even when nothing happens;
+/// says whether it was early, and the CPU time of the thread when the measured part began.
+async fn wait_for_end(shared: &Shared, stop: &StopToken) -> (bool, Option<Duration>) {
+    let after = |nanos: Nanos| shared.epoch.get() + Duration::from_nanos(nanos);
+    let warm = after(shared.timeline.warmup_ns);
+    let end = after(shared.timeline.end());
+    let mut cpu_before = None;
+    loop {
+        if cpu_before.is_none() && Instant::now() >= warm {
+            cpu_before = thread_cpu();
+        }
+        let now = shared.now();
+        shared.recorder.borrow_mut().advance(now);
+        if Instant::now() >= end {
+            return (false, cpu_before);
+        }
+        let second = shared.timeline.second_of(now);
+        let mut wake = after(shared.timeline.end_of(second));
+        if cpu_before.is_none() {
+            wake = wake.min(warm);
+        }
+        tokio::select! {
+            biased;
+            () = stop.stopped() => return (true, cpu_before),
+            () = tokio::time::sleep_until(wake.into()) => {}
+        }
+    }
+}
+
+/// CPU time of the calling thread so far.
+fn thread_cpu() -> Option<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_THREAD).ok()?;
+    let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    u64::try_from(micros).ok().map(Duration::from_micros)
+}
+
+/// Local address of a lane: 127.0.0.1, 127.0.0.2, … in turns; `None` leaves it to the system.
+fn source_address(lane: u32, addresses: u32) -> Option<IpAddr> {
+    if addresses <= 1 {
+        return None;
+    }
+    let first = u32::from(Ipv4Addr::LOCALHOST);
+    Some(Ipv4Addr::from(first + lane % addresses).into())
+}
