@@ -64,7 +64,7 @@ impl Call<'_> {
             compression: &settings.compression,
             response_headers: &route.response_headers,
             id: id.as_str(),
-            draining: self.shared.draining.load(Ordering::Relaxed),
+            draining: &self.shared.draining,
         };
         self.try_servers(plan, &request).await
     }

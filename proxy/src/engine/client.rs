@@ -32,9 +32,17 @@ impl From<Box<Error>> for ClientError {
         match e.etype() {
             ErrorType::ReadTimedout | ErrorType::WriteTimedout => Self::Timeout,
             ErrorType::InvalidHTTPHeader | ErrorType::Custom(_) => Self::Malformed,
+            _ if is_invalid_data(&e) => Self::Malformed,
             _ => Self::Gone,
         }
     }
+}
+
+/// The strict reader under the session has refused the body.
+fn is_invalid_data(e: &Error) -> bool {
+    e.root_cause()
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|io| io.kind() == std::io::ErrorKind::InvalidData)
 }
 
 /// Time limits on the client's side.
@@ -77,6 +85,12 @@ impl Client {
             Ok(None) => Err((client, ClientError::Gone)),
             Err(_) => Err((client, ClientError::Malformed)),
         }
+    }
+
+    /// Answers a head that pingora has refused, and of which it therefore knows nothing.
+    pub(super) async fn refuse_head(&mut self, status: u16) {
+        // Whoever sent it may be gone.
+        let _ = self.session.respond_error(status).await;
     }
 
     pub(super) fn request(&self) -> &RequestHeader {

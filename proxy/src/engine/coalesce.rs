@@ -1,4 +1,5 @@
-//! A client connection that writes an answer's head and the start of its body in one system call.
+//! A client connection that writes an answer's head and the start of its body in one system call,
+//! and reads chunked request bodies strictly.
 //!
 //! The head is held back until the next write; anything after it goes out at once, as far as the
 //! socket takes it. The buffer exists only while something is waiting, so that an idle connection
@@ -19,6 +20,8 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::http1::{BadBody, BodyDecoder, Framing};
+
 /// A write that would make the buffer larger than this waits for the socket first.
 const HIGH_WATER: usize = 64 * 1024;
 
@@ -29,6 +32,8 @@ pub(super) struct Coalesce {
     out: Vec<u8>,
     /// Bytes of `out` already written.
     written: usize,
+    /// Follows the framing of the request body that is being read, if it is chunked.
+    guard: Option<BodyDecoder>,
 }
 
 impl Coalesce {
@@ -37,7 +42,21 @@ impl Coalesce {
             inner,
             out: Vec::new(),
             written: 0,
+            guard: None,
         }
+    }
+
+    /// From here on a chunked body is read, of which `start` has been read already. Reading fails with
+    /// `InvalidData` at the first byte that is not exactly its grammar, whatever a laxer reader behind
+    /// would make of it.
+    ///
+    /// # Errors
+    /// If `start` is wrong already.
+    pub(super) fn expect_chunked(&mut self, start: &[u8]) -> Result<(), BadBody> {
+        let mut guard = BodyDecoder::new(Framing::Chunked);
+        follow(&mut guard, start)?;
+        self.guard = (!guard.is_done()).then_some(guard);
+        Ok(())
     }
 
     /// Writes what is buffered.
@@ -55,13 +74,32 @@ impl Coalesce {
     }
 }
 
+/// Lets the guard see the next bytes; those beyond the body are none of its business.
+fn follow(guard: &mut BodyDecoder, mut input: &[u8]) -> Result<(), BadBody> {
+    while !input.is_empty() && !guard.is_done() {
+        let step = guard.step(input)?;
+        input = input.get(step.consumed..).unwrap_or_default();
+    }
+    Ok(())
+}
+
 impl AsyncRead for Coalesce {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buf)
+        let this = &mut *self;
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;
+        if let Some(guard) = &mut this.guard {
+            let fresh = buf.filled().get(before..).unwrap_or_default();
+            follow(guard, fresh).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+            if guard.is_done() {
+                this.guard = None;
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -51,7 +51,7 @@ impl ServerApp for Front {
             return None;
         };
         let peer = *stream.get_socket_digest()?.peer_addr()?.as_inet()?;
-        let mut stream: Stream = Box::new(Coalesce::new(stream));
+        let mut stream = Box::new(Coalesce::new(stream));
         let mut timer = Timer::new();
         let mut input = BytesMut::new();
         let mut fresh = true;
@@ -68,7 +68,9 @@ impl ServerApp for Front {
                 };
             // Boxed, so that an idle connection does not carry the room of a busy one.
             let served = Box::pin(serve(shared, stream, std::mem::take(&mut input), arrival)).await;
-            (stream, input) = served?;
+            let (back, rest) = served?;
+            stream = back.into_any().downcast().ok()?;
+            input = rest;
             fresh = false;
         }
     }
@@ -84,7 +86,7 @@ enum Head {
 
 async fn await_head(
     shared: &Shared,
-    stream: &mut Stream,
+    stream: &mut Coalesce,
     input: &mut BytesMut,
     timer: &mut Timer,
     peer: SocketAddr,
@@ -115,6 +117,13 @@ async fn await_head(
                 return Head::Refused(431);
             }
             return match check_head(input.get(..end).unwrap_or_default()) {
+                Ok(HeadSummary { chunked: true, .. })
+                    if stream
+                        .expect_chunked(input.get(end..).unwrap_or_default())
+                        .is_err() =>
+                {
+                    Head::Refused(400)
+                }
                 Ok(summary) => Head::Complete(arrival(peer, wall, at, summary)),
                 Err(e) => Head::Refused(e.status()),
             };
@@ -153,7 +162,7 @@ fn max_header(shared: &Shared) -> usize {
 /// Waits for the first bytes of a request; `false` if the connection should close.
 async fn first_bytes(
     shared: &Shared,
-    stream: &mut Stream,
+    stream: &mut Coalesce,
     input: &mut BytesMut,
     timer: &mut Timer,
     limit: Duration,
@@ -173,7 +182,7 @@ async fn first_bytes(
 
 /// Reads once, by way of the stack, so that nothing is allocated before there is something to hold.
 fn poll_more(
-    stream: &mut Stream,
+    stream: &mut Coalesce,
     input: &mut BytesMut,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
@@ -192,7 +201,7 @@ fn skip_empty_lines(input: &mut BytesMut) {
 }
 
 /// Tells the client why, and closes.
-async fn refuse(stream: &mut Stream, status: u16) {
+async fn refuse(stream: &mut Coalesce, status: u16) {
     let answer = async {
         stream.write_all(&raw(status)).await?;
         stream.flush().await?;

@@ -1,6 +1,7 @@
 //! One request sent to one server, and its answer brought back.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Version, header};
@@ -28,8 +29,8 @@ pub(super) struct Plan<'a> {
     pub(super) compression: &'a Compression,
     pub(super) response_headers: &'a HeaderOps,
     pub(super) id: &'a str,
-    /// The connection to the client ends after this answer, whatever it says.
-    pub(super) draining: bool,
+    /// Set while the process is about to end: the connection to the client ends after this answer.
+    pub(super) draining: &'a AtomicBool,
 }
 
 /// What is learnt on the way, whatever the end.
@@ -233,7 +234,7 @@ impl Exchange<'_> {
         let mut gzip = self.compress(&mut answer, framing);
         self.frame(&mut answer, framing, gzip.is_some())?;
         self.decorate(&mut answer)?;
-        if self.plan.draining {
+        if self.plan.draining.load(Ordering::Relaxed) {
             self.client.close_after();
         }
         self.client.write_head(answer).await?;

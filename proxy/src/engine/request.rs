@@ -126,8 +126,8 @@ pub(super) async fn serve(
         Ok(client) => client,
         Err((mut client, e)) => {
             if e == ClientError::Malformed {
-                shared.metrics.bad_request(400);
-                client.close_after();
+                shared.log_refused(arrival.peer, 400, b"");
+                client.refuse_head(400).await;
             }
             client.shutdown().await;
             return None;

@@ -144,7 +144,7 @@ fn check_request_line(line: &[u8]) -> Result<bool, HeadError> {
     if method.is_empty() || !method.iter().all(|&b| is_token(b)) {
         return Err(HeadError::RequestLine);
     }
-    if target.is_empty() || !target.iter().all(|&b| b > b' ' && b != 0x7f) {
+    if !valid_target(method, target) {
         return Err(HeadError::RequestLine);
     }
     match version {
@@ -157,6 +157,29 @@ fn check_request_line(line: &[u8]) -> Result<bool, HeadError> {
         }
         _ => Err(HeadError::RequestLine),
     }
+}
+
+/// A path, an absolute URI, `*` for OPTIONS, or an authority for CONNECT (RFC 9112 section 3.2), without
+/// bytes that a URI parser behind this one would stumble over. A fragment never goes on the wire.
+fn valid_target(method: &[u8], target: &[u8]) -> bool {
+    let form = match method {
+        b"CONNECT" => !target.is_empty(),
+        b"OPTIONS" if target == b"*" => true,
+        _ => {
+            target.starts_with(b"/")
+                || [&b"http://"[..], b"https://"].iter().any(|scheme| {
+                    target.len() > scheme.len()
+                        && target[..scheme.len()].eq_ignore_ascii_case(scheme)
+                })
+        }
+    };
+    let query = memchr::memchr(b'?', target).unwrap_or(target.len());
+    form && target.iter().enumerate().all(|(at, &b)| match b {
+        0..=b' ' | 0x7f | b'#' | b'<' | b'>' => false,
+        b'`' => at > query,
+        b'"' => at < query,
+        _ => true,
+    })
 }
 
 fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), HeadError> {
@@ -333,6 +356,31 @@ mod tests {
                 Err(HeadError::Host),
                 "{host:?}"
             );
+        }
+    }
+
+    #[test]
+    fn targets_have_one_of_four_forms() {
+        let line = |line: &str| head(&format!("{line}\r\nHost: x\r\n\r\n")).map(|_| ());
+        for good in [
+            "GET /a|b^c{d}?`x HTTP/1.1",
+            "GET http://x/y HTTP/1.1",
+            "OPTIONS * HTTP/1.1",
+            "CONNECT x:1 HTTP/1.1",
+        ] {
+            assert_eq!(line(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "GET x HTTP/1.1",
+            "GET * HTTP/1.1",
+            "GET http:// HTTP/1.1",
+            "GET ftp://x/ HTTP/1.1",
+            "GET /#f HTTP/1.1",
+            "GET /<b> HTTP/1.1",
+            "GET /`x HTTP/1.1",
+            "GET /?\"x HTTP/1.1",
+        ] {
+            assert_eq!(line(bad), Err(HeadError::RequestLine), "{bad}");
         }
     }
 

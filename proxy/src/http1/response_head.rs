@@ -90,9 +90,6 @@ pub fn parse_response(
         return Err(BadAnswer::Malformed("101 that nobody asked for"));
     }
     let framing = hop.framing(status, method, http10)?;
-    if hop.chunked {
-        fields.retain(|(name, _)| name != header::CONTENT_LENGTH);
-    }
     Ok(Some(ResponseHead {
         status,
         reason,
@@ -155,7 +152,7 @@ impl HopByHop {
     }
 
     fn framing(
-        &mut self,
+        &self,
         status: StatusCode,
         method: &Method,
         http10: bool,
@@ -164,8 +161,9 @@ impl HopByHop {
             return Err(BadAnswer::Framing("Transfer-Encoding in HTTP/1.0"));
         }
         if self.chunked && self.length.is_some() {
-            // Chunked wins, but the connection is not to be trusted any further.
-            self.close = true;
+            return Err(BadAnswer::Framing(
+                "both Content-Length and Transfer-Encoding",
+            ));
         }
         Ok(if status == StatusCode::SWITCHING_PROTOCOLS {
             Framing::UntilClose
@@ -235,6 +233,7 @@ mod tests {
             "Content-Length: 1\r\nContent-Length: 2",
             "Content-Length: 1, 1",
             "Content-Length: -1",
+            "Content-Length: 1\r\nTransfer-Encoding: chunked",
             "Transfer-Encoding: gzip, chunked",
             "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
         ] {
