@@ -6,18 +6,23 @@
 
 #![forbid(unsafe_code)]
 
+mod alarm;
 pub mod calibrate;
 pub mod cli;
 pub mod client;
+pub mod demo;
 pub mod exit;
 pub mod judge;
 pub mod lint;
+pub mod measure;
 pub mod record;
 pub mod replica;
 pub mod report;
 pub mod run;
+pub mod sample;
 pub mod scenario;
 pub mod schedule;
 pub mod summary;
+pub mod topology;
 pub mod units;
 pub mod versus;
