@@ -119,9 +119,8 @@ fn serve(args: &RunArgs, config: &Config) -> anyhow::Result<()> {
         info!(reason, "draining");
         readiness.enter(Phase::Draining);
         let mut stop = Some(stop);
-        if reason == "SIGQUIT" {
-            hand_over(config, &engine);
-            // The successor wants the admin address; nobody is left to hear of a failure.
+        if reason == "SIGQUIT" && hand_over(config, &engine) {
+            // The successor wants the admin address.
             drop(stop.take());
         }
         let cut = drain(Arc::clone(&engine)).await;
@@ -247,13 +246,17 @@ async fn parent_gone(parent: nix::unistd::Pid) {
     }
 }
 
-/// Gives the listening sockets to a successor that waits for them.
-fn hand_over(config: &Config, engine: &Engine) {
+/// Gives the listening sockets to a successor that waits for them; `false` if there is none.
+fn hand_over(config: &Config, engine: &Engine) -> bool {
     match engine.hand_over(&config.server.upgrade_socket) {
         Ok(true) => info!("listening sockets handed over"),
-        Ok(false) => info!("no successor is waiting for the listening sockets"),
-        Err(e) => error!(error = %e, "cannot hand the listening sockets over"),
+        Ok(false) => return false,
+        Err(e) => {
+            error!(error = %e, "cannot hand the listening sockets over");
+            return false;
+        }
     }
+    true
 }
 
 /// Removes the pid file, unless a successor has written its own.
