@@ -131,6 +131,13 @@ pub fn program(name: &str) -> PathBuf {
     path
 }
 
+/// Starts a program of this workspace.
+pub fn start(name: &str, args: &[&str], dir: &Path) -> Process {
+    let mut command = Command::new(program(name));
+    command.args(args);
+    Process::start(name, command, dir)
+}
+
 /// What a short-lived command left behind.
 #[derive(Debug)]
 pub struct Finished {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use weir_tests::{Conn, Origin, Weir, wait::eventually_some};
+use weir_tests::{Admin, Conn, Origin, Weir, process::Process, wait::eventually_some};
 
 async fn limited(api: &Origin) -> Weir {
     Weir::before(&[api])
@@ -203,4 +203,43 @@ async fn the_end_of_an_override_drops_no_request() {
     // 21 after the end, since nothing was charged before, and no other status on the way.
     assert!(statuses.len() > 22, "{}", statuses.len());
     assert!(statuses.iter().all(|status| matches!(status, 200 | 429)));
+}
+
+/// Not a test: what the next one starts as a process of its own. It raises the limits, as a load generator does, and
+/// renews that for as long as it lives.
+#[tokio::test]
+async fn owner_process() {
+    let Ok(admin) = std::env::var("WEIR_TEST_OWNS_AN_OVERRIDE_AT") else {
+        return;
+    };
+    let admin = Admin::new(admin.parse().unwrap());
+    let created = admin.override_for("1s", raised()).await;
+    let renew = format!("/v1/overrides/{}/renew", created["id"].as_str().unwrap());
+    loop {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        admin.send("POST", &renew, None).await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn when_the_owner_is_killed_the_old_value_comes_back() {
+    let api = Origin::named("a").await;
+    let weir = limited(&api).await;
+    let mut owner = tokio::process::Command::new(std::env::current_exe().unwrap());
+    owner
+        .args(["--exact", "overrides::owner_process"])
+        .env("WEIR_TEST_OWNS_AN_OVERRIDE_AT", weir.admin.address());
+    let mut owner = Process::start("owner", owner, weir.dir());
+    burst_becomes(&weir, 50).await;
+    // It outlives its time to live by being renewed.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(burst(&weir).await, 50);
+    assert_eq!(admitted(&weir, 2).await, 51);
+    owner.kill().await;
+    burst_becomes(&weir, 20).await;
+    assert_eq!(admitted(&weir, 3).await, 21);
+    assert_eq!(
+        weir.admin.get("/v1/overrides").await["overrides"],
+        json!([])
+    );
 }
