@@ -39,7 +39,7 @@ impl ScalingPlan {
         Self {
             pairs: 3,
             warmup: Duration::from_millis(700),
-            measured: Duration::from_secs(3),
+            measured: Duration::from_millis(2500),
         }
     }
 

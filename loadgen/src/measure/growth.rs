@@ -75,10 +75,7 @@ mod tests {
             verdict(-MB, 2.0 * MB, 5.0 * MB, limit),
             "grows by less than 10 MB/h"
         );
-        assert!(
-            verdict(-MB, 2.0 * MB, 50.0 * MB, limit)
-                .starts_with("too short to judge 10 MB/h")
-        );
+        assert!(verdict(-MB, 2.0 * MB, 50.0 * MB, limit).starts_with("too short to judge 10 MB/h"));
         assert!(verdict(5.0 * MB, 15.0 * MB, 5.0 * MB, limit).starts_with("undecided"));
     }
 }

@@ -3,6 +3,7 @@
 //! [`measure`] is what `weir-bench run --topology` and `weir-bench demo` have in common.
 
 mod clock;
+pub mod command;
 mod growth;
 mod live;
 mod overhead;

@@ -93,7 +93,8 @@ impl Topology {
         let mut replicas = Vec::new();
         for number in 1..=spec.replicas {
             let name = format!("replica-{number}");
-            let mut child = Child::start(&name, &own, &spec.replica.arguments(), &places.folder)?;
+            let mut child =
+                Child::start(&name, &own, &spec.replica.arguments(&name), &places.folder)?;
             let ports = child.wait_ready(READY_WITHIN, stop)?;
             let address = child.first_listener(&ports)?;
             replicas.push((child, address));

@@ -57,13 +57,21 @@ impl ReplicaSpec {
     }
 
     /// Arguments of `weir-bench` that start such a replica.
-    pub(super) fn arguments(&self) -> Vec<String> {
-        let words = ["replica", "--listen", "127.0.0.1:0", "--slots"].map(str::to_owned);
-        let mut arguments = words.to_vec();
-        arguments.push(self.slots.to_string());
-        arguments.push("--service-time".to_owned());
-        arguments.push(format_duration(self.service_time));
-        arguments
+    pub(super) fn arguments(&self, name: &str) -> Vec<String> {
+        let slots = self.slots.to_string();
+        let time = format_duration(self.service_time);
+        let words = [
+            "replica",
+            "--listen",
+            "127.0.0.1:0",
+            "--name",
+            name,
+            "--slots",
+            &slots,
+            "--service-time",
+            &time,
+        ];
+        words.map(str::to_owned).to_vec()
     }
 }
 
