@@ -11,6 +11,8 @@ use std::{
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
+use crate::exit::Usage;
+
 use super::{
     configs::{self, Features},
     probe,
@@ -53,10 +55,20 @@ impl Contender {
             "weir" => (Kind::Weir, weir.map(Path::to_owned).or_else(sibling_weir)),
             "nginx" => (Kind::Nginx, find("nginx")),
             "haproxy" => (Kind::Haproxy, find("haproxy")),
-            other => bail!("`{other}` is not a proxy that can be compared: weir, nginx or haproxy"),
+            other => {
+                let message = format!("`{other}` cannot be compared: weir, nginx or haproxy");
+                return Err(Usage::new(message).into());
+            }
         };
-        let program = program
-            .with_context(|| format!("{name} is not installed (looked in PATH and /usr/sbin)"))?;
+        let program = program.with_context(|| match kind {
+            Kind::Weir => {
+                "there is no weir beside this program: `make build`, or name one with --weir PATH"
+                    .to_owned()
+            }
+            Kind::Nginx | Kind::Haproxy => {
+                format!("{name} is not installed (looked in PATH and /usr/sbin)")
+            }
+        })?;
         if !program.is_file() {
             bail!("{name}: there is no program at {}", program.display());
         }
@@ -74,7 +86,8 @@ impl Contender {
     /// When the text has another form or there is no such file.
     pub fn other_weir(text: &str) -> anyhow::Result<Self> {
         let Some((name, path)) = text.split_once('=') else {
-            bail!("`{text}`: write NAME=PATH, such as old=/tmp/weir-old");
+            let message = format!("`{text}`: write NAME=PATH, such as old=/tmp/weir-old");
+            return Err(Usage::new(message).into());
         };
         let program = PathBuf::from(path);
         if !program.is_file() {
