@@ -4,14 +4,11 @@ use std::{
     error::Error as _,
     io,
     net::IpAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, header};
 use rand::{SeedableRng as _, rngs::SmallRng};
 use reqwest::{
     Url,
@@ -20,31 +17,6 @@ use reqwest::{
 
 use super::{Answer, Client, Endpoint, Plan};
 use crate::{record::FailureKind, scenario::Facts};
-
-/// A jar that costs nothing as long as nobody has set a cookie.
-#[derive(Debug, Default)]
-struct LazyJar {
-    used: AtomicBool,
-    jar: Jar,
-}
-
-impl CookieStore for LazyJar {
-    fn set_cookies(&self, headers: &mut dyn Iterator<Item = &HeaderValue>, url: &Url) {
-        let mut headers = headers.peekable();
-        if headers.peek().is_some() {
-            self.used.store(true, Ordering::Release);
-            self.jar.set_cookies(&mut headers, url);
-        }
-    }
-
-    fn cookies(&self, url: &Url) -> Option<HeaderValue> {
-        if self.used.load(Ordering::Acquire) {
-            self.jar.cookies(url)
-        } else {
-            None
-        }
-    }
-}
 
 /// A request, as far as it can be known ahead.
 #[derive(Debug)]
@@ -61,6 +33,8 @@ pub(crate) struct SessionClient {
     client: reqwest::Client,
     base: String,
     requests: Vec<Prepared>,
+    /// Made when the first cookie comes: `reqwest`'s own store parses the URL of every request.
+    cookies: Option<Jar>,
     body: Vec<u8>,
     random: SmallRng,
 }
@@ -72,7 +46,7 @@ impl SessionClient {
             .base(lane)
             .ok_or_else(|| io::Error::other("a plan without a target"))?
             .to_string();
-        let mut builder = reqwest::Client::builder()
+        let client = reqwest::Client::builder()
             .no_proxy()
             .tcp_nodelay(true)
             .connect_timeout(plan.timeouts.connect)
@@ -81,11 +55,9 @@ impl SessionClient {
             .pool_max_idle_per_host(1)
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
-            .http1_only();
-        if plan.cookies {
-            builder = builder.cookie_provider(Arc::new(LazyJar::default()));
-        }
-        let client = builder.build().map_err(io::Error::other)?;
+            .http1_only()
+            .build()
+            .map_err(io::Error::other)?;
         let requests = plan
             .endpoints
             .iter()
@@ -97,6 +69,7 @@ impl SessionClient {
             client,
             base,
             requests,
+            cookies: None,
             body: Vec::new(),
         })
     }
@@ -112,8 +85,12 @@ impl SessionClient {
                 Url::parse(&url).ok()?
             }
         };
+        let cookies = self.cookies.as_ref().and_then(|jar| jar.cookies(&url));
         let mut request = reqwest::Request::new(endpoint.method.clone(), url);
         *request.headers_mut() = prepared.headers.clone();
+        if let Some(cookies) = cookies {
+            request.headers_mut().insert(header::COOKIE, cookies);
+        }
         *request.body_mut() = match (&prepared.body, &endpoint.body) {
             (Some(bytes), _) => Some(bytes.clone().into()),
             (None, Some(template)) => Some(template.render(facts, &mut self.random).into()),
@@ -134,6 +111,11 @@ impl SessionClient {
         let Some(endpoint) = self.plan.endpoints.get(index) else {
             return (Some(FailureKind::Other), 0);
         };
+        if self.plan.cookies && response.headers().contains_key(header::SET_COOKIE) {
+            let mut set = response.headers().get_all(header::SET_COOKIE).iter();
+            let jar = self.cookies.get_or_insert_with(Jar::default);
+            jar.set_cookies(&mut set, response.url());
+        }
         let mut bytes = 0;
         loop {
             match response.chunk().await {
@@ -238,7 +220,7 @@ impl Client for SessionClient {
             if Some(index) != login {
                 request
                     .headers
-                    .insert(http::header::AUTHORIZATION, value.clone());
+                    .insert(header::AUTHORIZATION, value.clone());
             }
         }
     }

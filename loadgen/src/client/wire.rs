@@ -229,11 +229,14 @@ impl WireClient {
 
     /// Whether an idle connection is still open, without a system call unless something happened.
     async fn is_alive(&self, stream: &mut TcpStream) -> bool {
-        let mut buffer = self.shared.buffer.borrow_mut();
-        let mut target = ReadBuf::new(&mut buffer);
-        let read = poll_fn(|cx| Poll::Ready(Pin::new(&mut *stream).poll_read(cx, &mut target)));
-        // An idle connection has nothing to read: neither data nor its end.
-        read.await.is_pending()
+        poll_fn(|cx| {
+            let mut buffer = self.shared.buffer.borrow_mut();
+            let mut target = ReadBuf::new(&mut buffer);
+            let read = Pin::new(&mut *stream).poll_read(cx, &mut target);
+            // An idle connection has nothing to read: neither data nor its end.
+            Poll::Ready(read.is_pending())
+        })
+        .await
     }
 
     fn judge(&self, index: usize) -> Option<FailureKind> {
