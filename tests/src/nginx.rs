@@ -8,7 +8,10 @@ use std::{
 use tempfile::TempDir;
 use tokio::{net::TcpStream, process::Command};
 
-use crate::{process::Process, wait::eventually_some};
+use crate::{
+    process::{Process, free_address},
+    wait::eventually_some,
+};
 
 /// A running nginx of our own, apart from any that the system runs.
 #[derive(Debug)]
@@ -77,11 +80,6 @@ impl Nginx {
     pub fn addr(&self) -> SocketAddr {
         self.address
     }
-}
-
-fn free_address() -> SocketAddr {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    listener.local_addr().unwrap()
 }
 
 fn find() -> PathBuf {

@@ -1,6 +1,7 @@
 //! The programs under test, as child processes.
 
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     sync::OnceLock,
@@ -96,6 +97,12 @@ impl Drop for Process {
 
 fn read(path: &Path) -> String {
     String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
+}
+
+/// An address that nobody listens on at the moment, for programs that cannot be told to choose one.
+pub fn free_address() -> SocketAddr {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap()
 }
 
 /// The path of a program of this workspace: beside this test in the target directory.

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -12,7 +13,7 @@ use crate::{
     client::Conn,
     message::Response,
     process::{Process, program},
-    wait::{eventually_some, within},
+    wait::{eventually, eventually_some, within},
 };
 
 /// A running proxy.
@@ -26,7 +27,7 @@ pub struct Weir {
 }
 
 /// A proxy that is still being configured.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Builder {
     config: Table,
 }
@@ -151,18 +152,27 @@ impl Builder {
 
     /// Starts the proxy and waits until it is ready.
     pub async fn start(self) -> Weir {
-        let dir = tempfile::tempdir().unwrap();
-        let (file, ports) = (dir.path().join("weir.toml"), dir.path().join("ports.json"));
-        std::fs::write(&file, self.config.to_string()).unwrap();
-        let mut command = Command::new(program("weir"));
-        command
-            .arg("run")
-            .arg("--config")
-            .arg(&file)
-            .arg("--ports-file")
-            .arg(&ports);
-        let mut process = Process::start("weir", command, dir.path());
-        let (listeners, admin) = ready(&mut process, &ports).await;
+        let (mut process, dir) = self.spawn(&[]);
+        let (listeners, admin) = ready(&mut process, dir.path()).await;
+        Weir {
+            process,
+            admin: Admin::new(admin),
+            config: self.config,
+            listeners,
+            dir,
+        }
+    }
+
+    /// Starts the proxy as the successor of `old`, which hands its sockets over.
+    pub async fn start_upgrading(self, old: &Weir) -> Weir {
+        let (mut process, dir) = self.spawn(&["--upgrade"]);
+        let socket: PathBuf = self.config["server"]["upgrade_socket"]
+            .as_str()
+            .unwrap()
+            .into();
+        eventually("the successor to wait for the sockets", || socket.exists()).await;
+        old.process.signal(Signal::SIGQUIT);
+        let (listeners, admin) = ready(&mut process, dir.path()).await;
         Weir {
             process,
             admin: Admin::new(admin),
@@ -174,14 +184,21 @@ impl Builder {
 
     /// Starts a proxy that is expected to give up, and returns its exit code and what it said.
     pub async fn start_expecting_failure(self) -> (Option<i32>, String) {
+        let (mut process, _dir) = self.spawn(&[]);
+        let code = process.exit_code().await;
+        (code, process.stderr())
+    }
+
+    fn spawn(&self, more: &[&str]) -> (Process, TempDir) {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("weir.toml");
         std::fs::write(&file, self.config.to_string()).unwrap();
         let mut command = Command::new(program("weir"));
-        command.arg("run").arg("--config").arg(&file);
-        let mut process = Process::start("weir", command, dir.path());
-        let code = process.exit_code().await;
-        (code, process.stderr())
+        command
+            .args(["run", "--ports-file"])
+            .arg(dir.path().join(PORTS));
+        command.arg("--config").arg(&file).args(more);
+        (Process::start("weir", command, dir.path()), dir)
     }
 
     /// The configuration as text.
@@ -190,15 +207,19 @@ impl Builder {
     }
 }
 
+/// The file in which the proxy tells its ports.
+const PORTS: &str = "ports.json";
+
 /// Waits for the file in which the proxy tells its ports.
-async fn ready(process: &mut Process, ports: &std::path::Path) -> (Vec<SocketAddr>, SocketAddr) {
+async fn ready(process: &mut Process, dir: &std::path::Path) -> (Vec<SocketAddr>, SocketAddr) {
+    let ports = dir.join(PORTS);
     let told = eventually_some("weir to be ready", || {
         assert!(
             process.ended().is_none(),
             "weir ended: {}",
             process.stderr()
         );
-        let told = std::fs::read(ports).ok();
+        let told = std::fs::read(&ports).ok();
         async { told }
     })
     .await;

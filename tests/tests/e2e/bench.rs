@@ -1,7 +1,11 @@
 //! The load generator before the proxy and its stand-in replicas.
 
-use std::{path::PathBuf, time::SystemTime};
+use std::{
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 use weir_tests::{
@@ -312,15 +316,33 @@ async fn exit_codes_tell_what_happened() {
 
 #[tokio::test]
 async fn a_run_that_cannot_be_believed_is_exit_code_5() {
-    // Far more arrivals than the one connection allowed can carry: most of them cannot be started.
-    let api =
-        Origin::answering(Reply::text("slow").after(std::time::Duration::from_millis(50))).await;
-    let open = "name = 'test'\nduration = '1s'\nwarmup = '0s'\nconnections = 1\nengine = 'wire'\n\
-                [load]\nmodel = 'open'\nrate = '500/s'\narrivals = 'uniform'\n\
+    let api = Origin::named("quick").await;
+    let open = "name = 'test'\nduration = '2s'\nwarmup = '0s'\nconnections = 50\nengine = 'wire'\n\
+                [load]\nmodel = 'open'\nrate = '200/s'\narrivals = 'uniform'\n\
                 [[requests]]\nname = 'x'\npath = '/'\n[thresholds]\np50 = '10s'\n";
     let bench = Bench::new(&[open]);
-    let done = bench.run(api.addr()).await;
-    assert_eq!(done.code, Some(5), "{}{}", done.stdout, done.stderr);
+    let (scenario, target) = (
+        bench.path("scenario.toml"),
+        format!("http://{}", api.addr()),
+    );
+    let args = ["run", "--scenario", &scenario, "--target", &target];
+    let mut generator = start("weir-bench", &args, bench.dir.path());
+    weir_tests::eventually("load", || api.count() > 20).await;
+    // The generator itself stands still for a while: what it sends afterwards is late, by its own fault.
+    generator.signal(Signal::SIGSTOP);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    generator.signal(Signal::SIGCONT);
+    assert_eq!(
+        generator.exit_code().await,
+        Some(5),
+        "{}",
+        generator.stdout()
+    );
+    assert!(
+        generator.stdout().contains("late"),
+        "{}",
+        generator.stdout()
+    );
 }
 
 #[tokio::test]
@@ -340,10 +362,10 @@ async fn a_stopped_run_stops_soon_and_says_so() {
         bench.dir.path(),
     );
     weir_tests::eventually("load", || api.count() > 20).await;
-    generator.signal(nix::sys::signal::Signal::SIGINT);
+    generator.signal(Signal::SIGINT);
     let code = generator.exit_code().await;
     assert_ne!(code, Some(0), "a run cut short proves nothing");
     let sent = api.count();
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(api.count(), sent, "no more load");
 }

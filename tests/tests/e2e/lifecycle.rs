@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use weir_tests::{Conn, Gate, Origin, Reply, Weir, eventually, wait::eventually_some};
+use weir_tests::{
+    Conn, Gate, Origin, Reply, Weir, eventually, process::free_address, wait::eventually_some,
+};
 
 #[tokio::test]
 async fn told_to_stop_it_finishes_what_is_in_flight() {
@@ -192,4 +194,83 @@ async fn levels_of_rate_limits_outlive_a_reload() {
     })
     .await;
     assert_eq!(admitted().await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upgrade_refuses_nobody_and_finishes_what_is_in_flight() {
+    let gate = Gate::closed();
+    let opens = gate.clone();
+    let api = Origin::start(move |request| match request.target.as_str() {
+        "/held" => Reply::text("late").when(&opens),
+        _ => Reply::text("a"),
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    // What is handed over has to be named by the file: no port 0 here.
+    let weir = Weir::before(&[&api]).with(&format!(
+        "listener = [{{ address = '{}' }}]
+         admin.listen = '{}'
+         server.upgrade_socket = '{}'",
+        free_address(),
+        free_address(),
+        dir.path().join("upgrade.sock").display(),
+    ));
+    let mut old = weir.clone().start().await;
+    let to = old.addr();
+    let mut held = old.connect().await;
+    held.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    api.is_serving(1).await;
+
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let stopped = stopped.clone();
+            tokio::spawn(async move {
+                let mut count = 0;
+                while !*stopped.borrow() {
+                    Conn::open(to).await.get("/").await.expect(200);
+                    count += 1;
+                }
+                count
+            })
+        })
+        .collect();
+    let new = weir.start_upgrading(&old).await;
+    assert_eq!(new.addr(), to);
+    assert!(old.process.ended().is_none(), "it has a request in flight");
+    gate.open();
+    assert_eq!(held.answer().await.expect(200).text(), "late");
+    assert_eq!(old.process.exit_code().await, Some(0));
+    let counted = new
+        .metric("weir_requests_total{code=\"200\",route=\"/\"}")
+        .await;
+    eventually_some("requests at the successor", || async {
+        (new.metric("weir_requests_total{code=\"200\",route=\"/\"}")
+            .await
+            > counted + 20.0)
+            .then_some(())
+    })
+    .await;
+    stop.send_replace(true);
+    for client in clients {
+        assert!(client.await.unwrap() > 0);
+    }
+}
+
+#[tokio::test]
+async fn a_successor_without_a_predecessor_gives_up() {
+    let api = Origin::named("a").await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("weir.toml");
+    let socket = dir.path().join("upgrade.sock");
+    let config =
+        Weir::before(&[&api]).with(&format!("server.upgrade_socket = '{}'", socket.display()));
+    std::fs::write(&file, config.text()).unwrap();
+    let done = weir_tests::process::run(
+        "weir",
+        &["run", "--config", file.to_str().unwrap(), "--upgrade"],
+    )
+    .await;
+    assert_eq!(done.code, Some(1), "{}", done.stderr);
+    assert!(done.stderr.contains("upgrade.sock"), "{}", done.stderr);
 }
