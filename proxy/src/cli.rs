@@ -1,9 +1,10 @@
 //! The command line.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 /// Usage, or a configuration that cannot be used.
 pub(crate) const EXIT_USAGE: u8 = 2;
@@ -33,6 +34,21 @@ enum Command {
         /// The file to check.
         file: PathBuf,
     },
+    /// Read and change the settings of running proxies.
+    Ctl(super::ctl::CtlArgs),
+    /// Print a script that completes the command line in a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// Shells with completions.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Shell {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 /// Options of `weir run`.
@@ -60,8 +76,23 @@ impl Cli {
         match self.command {
             Command::Run(args) => super::run::run(&args),
             Command::Check { file } => check(&file),
+            Command::Ctl(args) => super::ctl::run(args),
+            Command::Completions { shell } => completions(shell),
         }
     }
+}
+
+fn completions(shell: Shell) -> ExitCode {
+    let shell = match shell {
+        Shell::Bash => clap_complete::Shell::Bash,
+        Shell::Zsh => clap_complete::Shell::Zsh,
+        Shell::Fish => clap_complete::Shell::Fish,
+    };
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "weir", &mut script);
+    // A reader that has gone away wants no more of it.
+    let _ = std::io::stdout().write_all(&script);
+    ExitCode::SUCCESS
 }
 
 fn check(file: &std::path::Path) -> ExitCode {

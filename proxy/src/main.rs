@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod ctl;
 mod run;
 
 use std::process::ExitCode;

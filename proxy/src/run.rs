@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 use weir_proxy::admin::{self, AdminState, Phase, Readiness};
-use weir_proxy::config::{self, Config, LogFormat};
+use weir_proxy::config::{self, Config, ConfigErrors, LogFormat};
 use weir_proxy::engine::Engine;
 use weir_proxy::observe::access_log::{AccessLog, Format};
 use weir_proxy::observe::metrics::Metrics;
@@ -29,21 +29,27 @@ const ADMIN_FREE: Duration = Duration::from_secs(10);
 
 /// Runs until a signal; the exit code says how it went.
 pub(crate) fn run(args: &RunArgs) -> ExitCode {
-    let config = match config::load(&args.config) {
-        Ok(config) => config,
+    let (config, text) = match read(&args.config) {
+        Ok(read) => read,
         Err(problems) => {
             eprint!("{}", config::render(&problems));
             return ExitCode::from(EXIT_USAGE);
         }
     };
     start_log();
-    match serve(args, &config) {
+    match serve(args, &config, &text) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("weir: {e:#}");
             ExitCode::from(EXIT_FAILED)
         }
     }
+}
+
+/// The configuration, and the text that it was read from.
+fn read(file: &Path) -> Result<(Config, String), ConfigErrors> {
+    let text = config::read(file)?;
+    Ok((config::parse(&text, &file.display().to_string())?, text))
 }
 
 /// The program's own log goes to standard error; `WEIR_LOG` chooses how much of it.
@@ -57,7 +63,7 @@ fn start_log() {
         .init();
 }
 
-fn serve(args: &RunArgs, config: &Config) -> anyhow::Result<()> {
+fn serve(args: &RunArgs, config: &Config, text: &str) -> anyhow::Result<()> {
     let address = config.admin.listen;
     let bind_admin = || {
         TcpListener::bind(address)
@@ -70,6 +76,7 @@ fn serve(args: &RunArgs, config: &Config) -> anyhow::Result<()> {
         Some(bind_admin()?)
     };
     let store = Arc::new(Store::new(config.settings()).map_err(|e| anyhow::anyhow!("{e}"))?);
+    store.read_from(&args.config, text);
     let log = open_log(config)?;
     let first = store.current();
     let metrics = Arc::new(Metrics::new()?);
@@ -273,8 +280,8 @@ fn remove_pid_file(config: &Config) {
 
 /// Reads the file again. One that does not validate changes nothing.
 fn reload(file: &Path, running: &Config, engine: &Engine, store: &Store) {
-    let next = match config::load(file) {
-        Ok(next) => next,
+    let (next, text) = match read(file) {
+        Ok(read) => read,
         Err(problems) => {
             error!(
                 "reload refused, everything stays as it was:\n{}",
@@ -300,6 +307,7 @@ fn reload(file: &Path, running: &Config, engine: &Engine, store: &Store) {
         Author::new("SIGHUP", "configuration file read again"),
     ) {
         Ok(done) => {
+            store.read_from(file, &text);
             info!(
                 revision = done.revision,
                 changes = done.diff.len(),

@@ -56,7 +56,7 @@ pub struct Superseded {
     pub path: String,
 }
 
-/// Answer of `PATCH /v1/settings` and `DELETE /v1/settings`.
+/// Answer of `PATCH`, `PUT` and `DELETE` of settings, of a rollback, and of changes to servers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ChangeView {
     /// Number of the settings now in force; with `dry_run` unchanged.
@@ -154,6 +154,36 @@ pub struct OverrideDeleted {
     pub revision: u64,
     /// What is different from before.
     pub diff: Vec<Change>,
+}
+
+/// Answer of `POST /v1/settings/save`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SaveView {
+    /// Number of the settings in force.
+    pub revision: u64,
+    /// Whether nothing was written.
+    pub dry_run: bool,
+    /// The configuration file.
+    pub file: String,
+    /// What is different in the file from before, as settings.
+    pub diff: Vec<Change>,
+    /// What is different in the file's text (unified diff); empty when it said all of it already.
+    pub text_diff: String,
+}
+
+/// Answer of `POST /v1/upstreams/{name}/servers/{address}/drain`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DrainView {
+    /// Number of the settings in force.
+    pub revision: u64,
+    /// Whether nothing was published.
+    pub dry_run: bool,
+    /// What is different from before; empty when the server was down already.
+    pub diff: Vec<Change>,
+    /// Requests still in flight on the server.
+    pub in_flight: u64,
+    /// Whether there is none.
+    pub drained: bool,
 }
 
 /// One publication of settings.

@@ -1,10 +1,16 @@
 //! A client of the admin API.
 
+mod events;
+mod tuning;
+
 use std::{net::SocketAddr, time::Duration};
 
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, StatusCode, Url, header};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
+
+pub use events::Events;
+pub use tuning::Terms;
 
 use crate::{
     admin::{
@@ -13,6 +19,9 @@ use crate::{
     },
     units::format_duration,
 };
+
+/// How long a call may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why a call of the admin API failed.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +40,12 @@ pub enum ClientError {
         /// Where it was looked for.
         address: SocketAddr,
         /// What happened.
+        reason: String,
+    },
+    /// What should be sent cannot be written as JSON.
+    #[error("the request cannot be written as JSON: {reason}")]
+    Body {
+        /// Why not.
         reason: String,
     },
     /// An answer came that is none of the admin API's.
@@ -66,7 +81,7 @@ impl AdminClient {
     pub fn new(address: SocketAddr) -> Result<Self, ClientError> {
         let http = reqwest::Client::builder()
             .no_proxy()
-            .timeout(Duration::from_secs(10))
+            .timeout(PATIENCE)
             .build()
             .map_err(|error| ClientError::Unreachable {
                 address,
@@ -191,17 +206,49 @@ impl AdminClient {
         body: Option<&impl Serialize>,
     ) -> Result<T, ClientError> {
         let answer = self.send(method, path, body).await?;
-        let status = answer.status();
-        let body = answer.bytes().await.map_err(|e| self.strange(&e))?;
-        if status.is_success() {
-            return serde_json::from_slice(&body).map_err(|e| self.strange(&e));
+        self.read(answer).await
+    }
+
+    /// Makes a call that was put together step by step.
+    async fn run<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T, ClientError> {
+        let mut url = self.url(&call.path)?;
+        if !call.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&call.query);
         }
-        match serde_json::from_slice::<ErrorBody>(&body) {
-            Ok(body) => Err(ClientError::Refused {
+        let mut request = self.http.request(call.method, url);
+        if let Some(expected) = call.expected {
+            request = request.header(header::IF_MATCH, format!("\"{expected}\""));
+        }
+        if let Some(body) = call.body {
+            request = request
+                .header(header::CONTENT_TYPE, "application/json")
+                .body(body);
+        }
+        if let Some(wait) = call.wait {
+            request = request.timeout(wait.saturating_add(PATIENCE));
+        }
+        let answer = request.send().await.map_err(|e| self.unreachable(&e))?;
+        self.read(answer).await
+    }
+
+    async fn read<T: DeserializeOwned>(&self, answer: reqwest::Response) -> Result<T, ClientError> {
+        if !answer.status().is_success() {
+            return Err(self.failure(answer).await);
+        }
+        let body = answer.bytes().await.map_err(|e| self.strange(&e))?;
+        serde_json::from_slice(&body).map_err(|e| self.strange(&e))
+    }
+
+    /// What an answer that is not a success says.
+    async fn failure(&self, answer: reqwest::Response) -> ClientError {
+        let status = answer.status();
+        let path = answer.url().path().to_owned();
+        match answer.json::<ErrorBody>().await {
+            Ok(body) => ClientError::Refused {
                 status: status.as_u16(),
                 error: body.error,
-            }),
-            Err(_) => Err(self.strange(&format!("{path} answers {status} without saying why"))),
+            },
+            Err(_) => self.strange(&format!("{path} answers {status} without saying why")),
         }
     }
 
@@ -217,13 +264,25 @@ impl AdminClient {
         if let Some(body) = body {
             request = request.json(body);
         }
-        request
-            .send()
-            .await
-            .map_err(|error| ClientError::Unreachable {
-                address: self.address,
-                reason: chain(&error),
-            })
+        request.send().await.map_err(|e| self.unreachable(&e))
+    }
+
+    /// The address of a resource; each segment is encoded.
+    fn url(&self, path: &[&str]) -> Result<Url, ClientError> {
+        let mut url =
+            Url::parse(&format!("http://{}/", self.address)).map_err(|e| self.strange(&e))?;
+        // An http URL has segments.
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.clear().extend(path);
+        }
+        Ok(url)
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> ClientError {
+        ClientError::Unreachable {
+            address: self.address,
+            reason: chain(error),
+        }
     }
 
     fn strange(&self, reason: &impl ToString) -> ClientError {
@@ -231,6 +290,65 @@ impl AdminClient {
             address: self.address,
             reason: reason.to_string(),
         }
+    }
+}
+
+/// A call, put together.
+struct Call<'a> {
+    method: Method,
+    path: Vec<&'a str>,
+    query: Vec<(&'static str, String)>,
+    expected: Option<u64>,
+    body: Option<Vec<u8>>,
+    /// How much longer than usual it may take.
+    wait: Option<Duration>,
+}
+
+impl<'a> Call<'a> {
+    fn new(method: Method, path: &[&'a str]) -> Self {
+        Self {
+            method,
+            path: path.to_vec(),
+            query: Vec::new(),
+            expected: None,
+            body: None,
+            wait: None,
+        }
+    }
+
+    fn below(mut self, path: &[&'a str]) -> Self {
+        self.path.extend(path);
+        self
+    }
+
+    fn query(mut self, name: &'static str, value: String) -> Self {
+        self.query.push((name, value));
+        self
+    }
+
+    fn on(mut self, terms: &Terms) -> Self {
+        if terms.dry_run {
+            self = self.query("dry_run", "true".to_owned());
+        }
+        for (name, text) in [("who", &terms.who), ("why", &terms.why)] {
+            if !text.is_empty() {
+                self = self.query(name, text.clone());
+            }
+        }
+        self.expected = terms.expected;
+        self
+    }
+
+    fn with(mut self, body: &impl Serialize) -> Result<Self, ClientError> {
+        self.body = Some(serde_json::to_vec(body).map_err(|error| ClientError::Body {
+            reason: error.to_string(),
+        })?);
+        Ok(self)
+    }
+
+    fn patient(mut self, wait: Duration) -> Self {
+        self.wait = Some(wait);
+        self
     }
 }
 

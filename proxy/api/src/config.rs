@@ -16,7 +16,7 @@ use std::{
 use serde::Deserialize;
 
 pub use error::{ConfigError, ConfigErrors, Position};
-pub use parse::{load, parse};
+pub use parse::{load, parse, read};
 
 use crate::{
     settings::{ClientLimits, Compression, Connections, RateLimit, Settings, Timeouts, Upstream},

@@ -5,7 +5,7 @@
 //! - [`schema`]: one definition of every setting (unit, range, default, nginx's name), from which
 //!   checks, error messages and the reference tables come;
 //! - [`config`]: the TOML file, with errors that name line and column;
-//! - [`admin`] and [`client`]: the admin API's bodies, and a client that speaks them.
+//! - [`admin`], [`events`] and [`client`]: the admin API's bodies, and a client that speaks them.
 //!
 //! Nothing here knows the engine, so that the load generator can use it without building a proxy.
 #![forbid(unsafe_code)]
@@ -13,6 +13,7 @@
 pub mod admin;
 pub mod client;
 pub mod config;
+pub mod events;
 pub mod schema;
 pub mod settings;
 pub mod units;

@@ -7,10 +7,10 @@ use axum::{
 };
 use weir_api::{
     admin::{ErrorBody, ErrorDetail},
-    settings::Problems,
+    settings::{Problem, Problems},
 };
 
-use crate::settings::StoreError;
+use crate::settings::{SaveError, StoreError};
 
 /// An answer that is not a success.
 #[derive(Debug)]
@@ -39,6 +39,20 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// A path that leads to no setting.
+    pub(super) fn no_such_setting(problem: Problem) -> Self {
+        let mut failure = Self::new(
+            StatusCode::NOT_FOUND,
+            "no_such_setting",
+            problem.to_string(),
+        );
+        failure.error.field = Some(problem.field.clone());
+        failure.error.problems = vec![problem];
+        failure
+    }
+}
+
 impl From<Problems> for Failure {
     fn from(problems: Problems) -> Self {
         let mut failure = Self::new(
@@ -60,6 +74,17 @@ impl From<StoreError> for Failure {
             StoreError::Refused(_) => (StatusCode::UNPROCESSABLE_ENTITY, "refused"),
             StoreError::NoOverride(_) => (StatusCode::NOT_FOUND, "no_such_override"),
             StoreError::Stale { .. } => (StatusCode::PRECONDITION_FAILED, "stale_revision"),
+            StoreError::NoRevision(_) => (StatusCode::NOT_FOUND, "no_such_revision"),
+            StoreError::NoUpstream(_) => (StatusCode::NOT_FOUND, "no_such_upstream"),
+            StoreError::NoServer { .. } => (StatusCode::NOT_FOUND, "no_such_server"),
+            StoreError::ServerExists(_) => (StatusCode::CONFLICT, "server_exists"),
+            StoreError::NotSaved(ref error) => match error {
+                SaveError::NoFile => (StatusCode::CONFLICT, "no_file"),
+                SaveError::Edited { .. } => (StatusCode::CONFLICT, "file_edited"),
+                SaveError::Restless => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+                SaveError::Layout { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "file_layout"),
+                SaveError::Io { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "cannot_write"),
+            },
             StoreError::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too_many_overrides"),
         };
         Self::new(status, code, error.to_string())

@@ -1,14 +1,17 @@
 //! Reading what a request carries.
 
+use std::time::Duration;
+
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Query, Request},
     http::{HeaderMap, StatusCode, header, request::Parts},
 };
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, error::Category};
+use weir_api::units::parse_duration;
 
-use super::answer::Failure;
+use super::{answer::Failure, json};
 use crate::settings::{Author, Conditions};
 
 /// The largest body that is read.
@@ -46,11 +49,12 @@ impl<S: Send + Sync> FromRequest<S> for Body {
         if bytes.is_empty() {
             return Ok(Self(None));
         }
-        serde_json::from_slice(&bytes)
+        json::read(&bytes)
             .map(|value| Self(Some(value)))
             // serde_json's message ends with line and column.
-            .map_err(|error| {
-                Failure::bad_request("not_json", format!("the body is not JSON: {error}"))
+            .map_err(|error| match error.classify() {
+                Category::Data => Failure::bad_request("duplicate_field", error.to_string()),
+                _ => Failure::bad_request("not_json", format!("the body is not JSON: {error}")),
             })
     }
 }
@@ -59,7 +63,12 @@ impl<S: Send + Sync> FromRequest<S> for Body {
 pub(super) struct Terms {
     pub(super) conditions: Conditions,
     pub(super) author: Author,
+    /// How long to wait for what was asked; only where there is something to wait for.
+    pub(super) wait: Option<Duration>,
 }
+
+/// The longest wait.
+const MAX_WAIT: Duration = Duration::from_secs(600);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -70,6 +79,7 @@ struct Parameters {
     who: String,
     #[serde(default)]
     why: String,
+    wait: Option<String>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Terms {
@@ -84,6 +94,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Terms {
             );
             Failure::bad_request("bad_query", message)
         })?;
+        let waits = parts.uri.path().ends_with("/drain");
+        let wait = parameters.wait.map(|text| {
+            let wait = parse_duration(&text).ok();
+            wait.filter(|wait| waits && *wait <= MAX_WAIT)
+                .ok_or_else(|| {
+                    let message =
+                        format!("wait={text} is not allowed here; drain takes wait=0s to 10m");
+                    Failure::bad_request("bad_query", message)
+                })
+        });
         let length = |text: &str| text.chars().count();
         if length(&parameters.who) > 200 || length(&parameters.why) > 1000 {
             let message = "who has at most 200 characters, why 1000";
@@ -100,6 +120,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Terms {
                 dry_run: parameters.dry_run,
             },
             author: Author::new(who, parameters.why),
+            wait: wait.transpose()?,
         })
     }
 }

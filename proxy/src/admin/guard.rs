@@ -16,20 +16,29 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use weir_api::admin::REVISION_HEADER;
 
 use super::{AdminState, answer::Failure};
 
 /// Most requests of settings and reports that are worked on at once.
 const AT_ONCE: usize = 64;
+/// Most requests at once that may last: streams of events and drains.
+const LASTING: usize = 32;
 /// How long one request may take, its body included.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The place of a request that may last; the answer's body keeps it.
+#[derive(Clone)]
+pub(super) struct Place {
+    _permit: Arc<OwnedSemaphorePermit>,
+}
 
 #[derive(Clone)]
 pub(super) struct Guard {
     address: SocketAddr,
     slots: Arc<Semaphore>,
+    lasting: Arc<Semaphore>,
     state: AdminState,
 }
 
@@ -38,6 +47,7 @@ impl Guard {
         Self {
             address,
             slots: Arc::new(Semaphore::new(AT_ONCE)),
+            lasting: Arc::new(Semaphore::new(LASTING)),
             state,
         }
     }
@@ -105,7 +115,21 @@ pub(super) async fn check(State(guard): State<Guard>, request: Request, next: Ne
     response
 }
 
-async fn work(guard: &Guard, request: Request, next: Next) -> Response {
+async fn work(guard: &Guard, mut request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    if path == "/v1/events" || path.ends_with("/drain") {
+        let Ok(permit) = Arc::clone(&guard.lasting).try_acquire_owned() else {
+            let message = format!("{LASTING} streams and drains are under way already");
+            return Failure::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message).into_response();
+        };
+        let place = Place {
+            _permit: Arc::new(permit),
+        };
+        request.extensions_mut().insert(place.clone());
+        let response = next.run(request).await;
+        drop(place);
+        return response;
+    }
     // Health checks and scrapes wait for nothing, and must not fail because others are slow.
     let limited = request.uri().path().starts_with("/v1/");
     let slot = limited.then(|| guard.slots.try_acquire());

@@ -7,10 +7,13 @@
 
 mod answer;
 mod body;
+mod events;
 mod guard;
+mod json;
 mod observe;
 mod overrides;
 mod readiness;
+mod servers;
 mod settings;
 mod state;
 
@@ -20,7 +23,7 @@ use axum::{
     Router,
     http::{StatusCode, Uri},
     middleware,
-    routing::{get, post},
+    routing::{get, patch, post},
 };
 use tracing::warn;
 
@@ -46,8 +49,11 @@ pub async fn serve(
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let address = listener.local_addr()?;
     let (stopping, stopped) = tokio::sync::oneshot::channel();
+    let closing = std::sync::Arc::clone(&state.closing);
+    let watching = tokio::spawn(events::watch_servers(state.clone()));
     let serving = axum::serve(listener, app(state, address)).with_graceful_shutdown(async move {
         shutdown.await;
+        closing.send_replace(true);
         // The other end is gone only when serving has ended.
         let _ = stopping.send(());
     });
@@ -58,13 +64,15 @@ pub async fn serve(
         }
         tokio::time::sleep(LINGER).await;
     };
-    tokio::select! {
+    let done = tokio::select! {
         done = async { serving.await } => done,
         () = limit => {
             warn!("admin requests still in flight after {LINGER:?}, ended");
             Ok(())
         }
-    }
+    };
+    watching.abort();
+    done
 }
 
 /// The application, without a listener. `address` is where it will listen.
@@ -77,7 +85,13 @@ fn app(state: AdminState, address: std::net::SocketAddr) -> Router {
                 .patch(settings::patch)
                 .delete(settings::discard),
         )
+        .route("/v1/settings/save", post(settings::save))
+        .route(
+            "/v1/settings/{*path}",
+            get(settings::read_at).put(settings::put_at),
+        )
         .route("/v1/revisions", get(settings::revisions))
+        .route("/v1/revisions/{number}/rollback", post(settings::rollback))
         .route(
             "/v1/overrides",
             get(overrides::list).post(overrides::create),
@@ -88,7 +102,17 @@ fn app(state: AdminState, address: std::net::SocketAddr) -> Router {
         )
         .route("/v1/overrides/{id}/renew", post(overrides::renew))
         .route("/v1/upstreams", get(observe::upstreams))
+        .route("/v1/upstreams/{name}/servers", post(servers::add))
+        .route(
+            "/v1/upstreams/{name}/servers/{address}",
+            patch(servers::set).delete(servers::remove),
+        )
+        .route(
+            "/v1/upstreams/{name}/servers/{address}/drain",
+            post(servers::drain),
+        )
         .route("/v1/limits", get(observe::limits))
+        .route("/v1/events", get(events::read))
         .route("/healthz", get(observe::healthz))
         .route("/readyz", get(observe::readyz))
         .route("/metrics", get(observe::metrics))
@@ -104,7 +128,7 @@ async fn unknown(uri: Uri) -> Failure {
         StatusCode::NOT_FOUND,
         "not_found",
         format!(
-            "there is no {}; there are /v1/settings, /v1/revisions, /v1/overrides, /v1/upstreams, /v1/limits, /healthz, /readyz and /metrics",
+            "there is no {}; there are /v1/settings, /v1/revisions, /v1/overrides, /v1/upstreams, /v1/limits, /v1/events, /healthz, /readyz and /metrics",
             uri.path()
         ),
     )

@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Query, State},
+    extract::{Path, Query, State},
     http::{StatusCode, header},
     response::IntoResponse,
 };
 use serde::Deserialize;
-use weir_api::admin::{ChangeView, RevisionList};
+use weir_api::admin::{ChangeView, RevisionList, SaveView};
 
 use super::{
     AdminState,
     answer::Failure,
     body::{Body, Terms},
 };
-use crate::settings::{Changed, Store, StoreError};
+use crate::settings::{Changed, Store, StoreError, paths};
 
 pub(super) async fn read(State(state): State<AdminState>) -> impl IntoResponse {
     let view = state.store.view();
@@ -30,7 +30,9 @@ pub(super) async fn patch(
     body: Body,
 ) -> Result<Json<ChangeView>, Failure> {
     let patch = body.required()?;
-    let Terms { conditions, author } = terms;
+    let Terms {
+        conditions, author, ..
+    } = terms;
     let changed = change(&state, move |store| store.patch(&patch, author, conditions)).await?;
     Ok(view(changed, conditions.dry_run))
 }
@@ -39,12 +41,84 @@ pub(super) async fn discard(
     State(state): State<AdminState>,
     terms: Terms,
 ) -> Result<Json<ChangeView>, Failure> {
-    let Terms { conditions, author } = terms;
+    let Terms {
+        conditions, author, ..
+    } = terms;
     let changed = change(&state, move |store| {
         store.discard_patches(author, conditions)
     })
     .await?;
     Ok(view(changed, conditions.dry_run))
+}
+
+/// One setting, or a table of them, by the names on the way to it.
+pub(super) async fn read_at(
+    State(state): State<AdminState>,
+    Path(path): Path<String>,
+) -> Result<impl IntoResponse, Failure> {
+    let current = state.store.current();
+    let settings = current.settings.to_json();
+    let found = paths::lookup(&settings, &names(&path)).map_err(Failure::no_such_setting)?;
+    let tag = format!("\"{}\"", current.revision);
+    Ok(([(header::ETAG, tag)], Json(found.clone())))
+}
+
+/// Another value for one setting or one table.
+pub(super) async fn put_at(
+    State(state): State<AdminState>,
+    Path(path): Path<String>,
+    terms: Terms,
+    body: Body,
+) -> Result<Json<ChangeView>, Failure> {
+    let value = body.required()?;
+    let settings = state.store.current().settings.to_json();
+    let patch = paths::replacing(&settings, &names(&path), value)?;
+    let Terms {
+        conditions, author, ..
+    } = terms;
+    let changed = change(&state, move |store| store.patch(&patch, author, conditions)).await?;
+    Ok(view(changed, conditions.dry_run))
+}
+
+/// A trailing slash is forgiven.
+fn names(path: &str) -> Vec<&str> {
+    path.trim_end_matches('/').split('/').collect()
+}
+
+pub(super) async fn rollback(
+    State(state): State<AdminState>,
+    Path(revision): Path<String>,
+    terms: Terms,
+) -> Result<Json<ChangeView>, Failure> {
+    let revision = revision.parse().map_err(|_| {
+        let message = format!("{revision:?} is not a revision's number, such as 7");
+        Failure::bad_request("bad_revision", message)
+    })?;
+    let Terms {
+        conditions, author, ..
+    } = terms;
+    let changed = change(&state, move |store| {
+        store.rollback(revision, author, conditions)
+    })
+    .await?;
+    Ok(view(changed, conditions.dry_run))
+}
+
+pub(super) async fn save(
+    State(state): State<AdminState>,
+    terms: Terms,
+) -> Result<Json<SaveView>, Failure> {
+    let Terms {
+        conditions, author, ..
+    } = terms;
+    let saved = change(&state, move |store| store.save(&author, conditions)).await?;
+    Ok(Json(SaveView {
+        revision: saved.revision,
+        dry_run: conditions.dry_run,
+        file: saved.file.display().to_string(),
+        diff: saved.diff,
+        text_diff: saved.text_diff,
+    }))
 }
 
 #[derive(Deserialize)]
@@ -93,7 +167,7 @@ pub(super) async fn change<T: Send + 'static>(
     }
 }
 
-fn view(changed: Changed, dry_run: bool) -> Json<ChangeView> {
+pub(super) fn view(changed: Changed, dry_run: bool) -> Json<ChangeView> {
     Json(ChangeView {
         revision: changed.revision,
         dry_run,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use super::Readiness;
 use crate::settings::Store;
@@ -20,6 +21,8 @@ pub struct AdminState {
     pub(super) metrics: Text,
     pub(super) upstreams: Report,
     pub(super) limits: Report,
+    /// Becomes true when the admin API stops: streams end then.
+    pub(super) closing: Arc<watch::Sender<bool>>,
 }
 
 impl AdminState {
@@ -32,6 +35,7 @@ impl AdminState {
             metrics: Arc::new(String::new),
             upstreams: Arc::new(|| json!({})),
             limits: Arc::new(|| json!({})),
+            closing: Arc::new(watch::Sender::new(false)),
         }
     }
 

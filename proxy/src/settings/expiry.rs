@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tracing::{error, warn};
+use weir_api::events::OverrideAction;
 
 use super::{
     Author, Store, StoreError,
@@ -50,7 +51,13 @@ impl Store {
             .join("; ");
         let author = Author::new("expiry", format!("override ended: {why}"));
         match self.end(&mut state, layers, author) {
-            Ok(_) => due.len(),
+            Ok(_) => {
+                for active in &due {
+                    let reason = "its time was over".to_owned();
+                    self.tell_of(active, OverrideAction::Ended, reason);
+                }
+                due.len()
+            }
             Err(refused) => {
                 error!(
                     "settings cannot go back yet, override should have ended ({why}): {refused}"
@@ -74,6 +81,7 @@ impl Store {
         mut layers: Layers,
         mut author: Author,
     ) -> Result<u64, StoreError> {
+        let mut with_it = Vec::new();
         while let Err(problems) = layers.effective() {
             // What is left without overrides was valid whenever it was changed.
             let Some(last) = layers.overrides.pop() else {
@@ -88,9 +96,14 @@ impl Store {
                 author.why,
                 last.told()
             );
+            with_it.push((last, problems));
         }
-        self.commit(state, layers, author, Kind::Publish)
-            .map(|changed| changed.revision)
+        let changed = self.commit(state, layers, author, Kind::Publish)?;
+        for (ended, problems) in with_it {
+            let reason = format!("it cannot stand without another that has ended: {problems}");
+            self.tell_of(&ended, OverrideAction::Ended, reason);
+        }
+        Ok(changed.revision)
     }
 
     fn until_next_expiry(&self) -> Option<Duration> {

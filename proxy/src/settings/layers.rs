@@ -109,21 +109,29 @@ impl Layers {
 
 /// The fields in which two settings differ. A list is one value.
 pub(super) fn diff(old: &Value, new: &Value) -> Vec<Change> {
+    let changes = differences(old, new).into_iter();
+    changes
+        .map(|(path, old, new)| Change {
+            path: path.to_string(),
+            old,
+            new,
+        })
+        .collect()
+}
+
+/// As [`diff`]: path, old value, new value; null where there is none.
+pub(super) fn differences(old: &Value, new: &Value) -> Vec<(Path, Value, Value)> {
     let mut changes = Vec::new();
     compare(old, new, &Path::root(), &mut changes);
     changes
 }
 
-fn compare(old: &Value, new: &Value, path: &Path, changes: &mut Vec<Change>) {
+fn compare(old: &Value, new: &Value, path: &Path, changes: &mut Vec<(Path, Value, Value)>) {
     if old == new {
         return;
     }
     if !old.is_object() && !new.is_object() {
-        changes.push(Change {
-            path: path.to_string(),
-            old: old.clone(),
-            new: new.clone(),
-        });
+        changes.push((path.clone(), old.clone(), new.clone()));
         return;
     }
     let keys = |value: &Value| -> Vec<String> {

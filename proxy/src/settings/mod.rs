@@ -12,20 +12,28 @@
 //!   under `superseded` when it renews), and what the patch set outlives the override.
 //! - **An override takes away only itself.** When it ends, each of its fields shows what lies below:
 //!   an earlier override, a patch, or the file.
-//! - **Patches and overrides are in memory.** A restart begins with the file.
+//! - **Patches and overrides are in memory.** A restart begins with the file; [`Store::save`] writes
+//!   what the patches say into it.
+//! - **Rolling back concerns what lasts.** [`Store::rollback`] replaces the patches; overrides stay.
 //! - **Names are made in the file.** A patch changes rate limits and upstreams that exist.
 
 mod clock;
 mod expiry;
+mod file;
 mod layers;
 mod overrides;
+pub mod paths;
 mod revision;
+mod rollback;
+mod servers;
 mod store;
 mod temporary;
 
 pub use clock::{Clock, SystemClock};
+pub use file::{SaveError, Saved};
 pub use overrides::{MAX_OVERRIDES, MAX_TTL, MIN_TTL, NewOverride};
 pub use revision::Author;
+pub use servers::ServerChange;
 pub use store::{Changed, Conditions, Hook, Published, Reloaded, Store, StoreError};
 
 #[cfg(test)]

@@ -5,16 +5,19 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 use tracing::info;
 use weir_api::{
     admin::{Change, RevisionView, SettingsView, Superseded},
+    events::Event,
     schema::patch::{self, Leaves},
     settings::{Problem, Problems, Settings},
+    units::format_timestamp,
 };
 
 use super::{
     Author, Clock, SystemClock,
+    file::{SaveError, SourceFile},
     layers::{Layers, diff},
     overrides::MAX_OVERRIDES,
     revision::Revisions,
@@ -55,6 +58,28 @@ pub enum StoreError {
         /// The revision that the change was made for.
         expected: u64,
     },
+    /// There is no such revision, or it is too old.
+    #[error("revision {0} is not known: only the last 1000 are kept, and none of before the start")]
+    NoRevision(u64),
+    /// There is no such upstream.
+    #[error("there is no upstream {0:?}: the configuration file creates them")]
+    NoUpstream(String),
+    /// An upstream has no such server.
+    #[error(
+        "upstream {upstream:?} has no server {address:?} (addresses as the settings have them)"
+    )]
+    NoServer {
+        /// The upstream.
+        upstream: String,
+        /// The server's address.
+        address: String,
+    },
+    /// An upstream has such a server already.
+    #[error("the server {0:?} is there already")]
+    ServerExists(String),
+    /// The settings could not be written to the configuration file.
+    #[error(transparent)]
+    NotSaved(#[from] SaveError),
     /// Too many overrides at once.
     #[error("there are {MAX_OVERRIDES} overrides already, and there may be no more at once")]
     TooMany,
@@ -113,13 +138,27 @@ pub(super) struct State {
     pub(super) layers: Layers,
     revisions: Revisions,
     hooks: Vec<Hook>,
+    pub(super) source: Option<SourceFile>,
 }
+
+impl State {
+    /// The settings without overrides at a revision.
+    pub(super) fn lasting_at(&self, revision: u64) -> Option<Arc<Settings>> {
+        self.revisions.lasting(revision)
+    }
+}
+
+/// How many events a reader may be behind before it loses some.
+const EVENTS: usize = 256;
 
 /// The settings in force and their layers. Readers never wait.
 pub struct Store {
     current: ArcSwap<Published>,
     state: Mutex<State>,
     changed: Notify,
+    events: broadcast::Sender<Event>,
+    /// One save at a time.
+    saving: Mutex<()>,
     clock: Arc<dyn Clock>,
 }
 
@@ -144,6 +183,7 @@ impl Store {
             clock.wall(),
             Author::new("start", "configuration file"),
             Vec::new(),
+            file.clone(),
         );
         Ok(Self {
             current: ArcSwap::from_pointee(Published {
@@ -154,8 +194,11 @@ impl Store {
                 layers: Layers::new(file),
                 revisions,
                 hooks: Vec::new(),
+                source: None,
             }),
             changed: Notify::new(),
+            events: broadcast::Sender::new(EVENTS),
+            saving: Mutex::new(()),
             clock,
         })
     }
@@ -264,6 +307,34 @@ impl Store {
         })
     }
 
+    /// What happens from now on. A reader that is more than 256 events behind loses the oldest.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    /// Whether anybody reads events.
+    #[must_use]
+    pub fn has_subscribers(&self) -> bool {
+        self.events.receiver_count() > 0
+    }
+
+    /// Tells the readers of events, if there are any.
+    pub fn tell(&self, event: Event) {
+        // An error only says that there is none.
+        let _ = self.events.send(event);
+    }
+
+    /// The time for people, as events and revisions have it.
+    #[must_use]
+    pub fn timestamp(&self) -> String {
+        format_timestamp(self.clock.wall())
+    }
+
+    pub(super) fn saving(&self) -> MutexGuard<'_, ()> {
+        self.saving.lock()
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
@@ -286,6 +357,7 @@ impl Store {
         kind: Kind,
     ) -> Result<Changed, StoreError> {
         let settings = layers.effective()?;
+        let lasting = layers.effective_lasting()?;
         let old = self.current();
         let diff = diff(&old.settings.to_json(), &settings.to_json());
         if kind == Kind::DryRun {
@@ -311,9 +383,17 @@ impl Store {
         info!(revision, who = author.who, why = author.why, changes = %told(&diff), "settings");
         self.current.store(Arc::new(published));
         state.layers = layers;
+        self.tell(Event::Settings {
+            revision,
+            at: self.timestamp(),
+            who: author.who.clone(),
+            why: author.why.clone(),
+            diff: diff.clone(),
+        });
+        let at = self.clock.wall();
         state
             .revisions
-            .add(revision, self.clock.wall(), author, diff.clone());
+            .add(revision, at, author, diff.clone(), lasting);
         self.changed.notify_one();
         Ok(Changed {
             revision,

@@ -2,7 +2,9 @@
 
 use weir_api::{
     admin::OverrideView,
+    events::{Event, OverrideAction},
     settings::{Path, Problem, Problems},
+    units::format_timestamp,
 };
 
 use super::{
@@ -55,6 +57,8 @@ impl Store {
         let mut view = created.view(self.clock().now(), changed.revision);
         if conditions.dry_run {
             view.id.clear();
+        } else {
+            self.tell_of(&created, OverrideAction::Created, created.reason.clone());
         }
         Ok((view, changed))
     }
@@ -79,6 +83,7 @@ impl Store {
         let ttl = ttl.unwrap_or(active.ttl);
         active.renew(ttl, self.clock());
         self.changed().notify_one();
+        self.tell_of(active, OverrideAction::Renewed, active.reason.clone());
         Ok(active.view(self.clock().now(), self.revision()))
     }
 
@@ -97,12 +102,27 @@ impl Store {
             .remove(at.ok_or_else(|| StoreError::NoOverride(id.to_owned()))?);
         let author = Author::new(who, format!("deleted override {}", removed.told()));
         self.end(&mut state, layers, author)?;
+        self.tell_of(&removed, OverrideAction::Ended, format!("deleted by {who}"));
         let after = self.current();
         Ok(Changed {
             revision: after.revision,
             diff: diff(&before.settings.to_json(), &after.settings.to_json()),
             superseded: Vec::new(),
         })
+    }
+
+    /// Tells the readers of events what has happened to an override.
+    pub(super) fn tell_of(&self, it: &Override, action: OverrideAction, reason: String) {
+        let ends = action != OverrideAction::Ended;
+        self.tell(Event::Override {
+            revision: self.revision(),
+            at: self.timestamp(),
+            action,
+            id: it.id.clone(),
+            owner: it.owner.clone(),
+            reason,
+            expires_at: ends.then(|| format_timestamp(it.expires_at)),
+        });
     }
 
     /// The overrides that have not ended, oldest first.

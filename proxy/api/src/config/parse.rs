@@ -17,17 +17,21 @@ const MAX_FILE: u64 = 4 << 20;
 /// When it cannot be read, is larger than 4 MiB or is not UTF-8; and as [`parse`].
 pub fn load(path: impl AsRef<std::path::Path>) -> Result<Config, ConfigErrors> {
     let path = path.as_ref();
-    let name = path.display().to_string();
-    parse(&read(path, &name)?, &name)
+    parse(&read(path)?, &path.display().to_string())
 }
 
-/// Reads a file as text.
-fn read(path: &std::path::Path, name: &str) -> Result<String, ConfigErrors> {
+/// Reads a configuration file as text, for [`parse`].
+///
+/// # Errors
+/// When it cannot be read, is larger than 4 MiB or is not UTF-8.
+pub fn read(path: impl AsRef<std::path::Path>) -> Result<String, ConfigErrors> {
     use std::io::Read as _;
 
+    let path = path.as_ref();
+    let name = path.display().to_string();
     let failed = |message: String, allowed: &str| {
         ConfigErrors(vec![ConfigError {
-            file: name.to_owned(),
+            file: name.clone(),
             position: None,
             field: String::new(),
             message,

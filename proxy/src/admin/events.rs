@@ -1,0 +1,180 @@
+//! `/v1/events`: what happens, as server-sent events (WHATWG HTML, 9.2).
+
+use std::{collections::BTreeMap, convert::Infallible, time::Duration};
+
+use axum::{
+    Extension,
+    extract::State,
+    response::sse::{Event as Sent, KeepAlive, Sse},
+};
+use futures_util::{Stream, stream};
+use serde_json::Value;
+use tokio::sync::{
+    broadcast::{Receiver, error::RecvError},
+    watch,
+};
+use weir_api::events::Event;
+
+use super::{AdminState, guard::Place};
+
+/// How often something is written when nothing happens, so that both ends notice a lost connection.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// How often the states of servers are looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Who reads a stream.
+struct Reader {
+    first: Option<Event>,
+    receiver: Receiver<Event>,
+    closing: watch::Receiver<bool>,
+    /// Held as long as the stream lasts.
+    _place: Place,
+}
+
+pub(super) async fn read(
+    State(state): State<AdminState>,
+    Extension(place): Extension<Place>,
+) -> Sse<impl Stream<Item = Result<Sent, Infallible>>> {
+    // Subscribed first: nothing that happens after the revision named is missed.
+    let receiver = state.store.subscribe();
+    let reader = Reader {
+        first: Some(Event::Hello {
+            revision: state.store.revision(),
+        }),
+        receiver,
+        closing: state.closing.subscribe(),
+        _place: place,
+    };
+    let events = stream::unfold(reader, |mut reader| async move {
+        let event = reader.next().await?;
+        let sent = Sent::default().event(event.name());
+        // Events have nothing that JSON has not.
+        let sent = sent.json_data(&event).unwrap_or_default();
+        Some((Ok(sent), reader))
+    });
+    Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT))
+}
+
+impl Reader {
+    /// The next event; none when the proxy stops.
+    async fn next(&mut self) -> Option<Event> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
+        tokio::select! {
+            biased;
+            received = self.receiver.recv() => match received {
+                Ok(event) => Some(event),
+                Err(RecvError::Lagged(count)) => Some(Event::Missed { count }),
+                Err(RecvError::Closed) => None,
+            },
+            _ = self.closing.wait_for(|closing| *closing) => None,
+        }
+    }
+}
+
+/// Upstream, server and address, and the state.
+type States = BTreeMap<(String, String, String), String>;
+
+/// Tells when servers change their states, as long as somebody reads events. Runs until it is dropped.
+pub(super) async fn watch_servers(state: AdminState) {
+    let mut last: Option<States> = None;
+    let mut tick = tokio::time::interval(LOOK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        if !state.store.has_subscribers() {
+            last = None;
+            continue;
+        }
+        let now = states(&(state.upstreams)());
+        if let Some(last) = &last {
+            for event in changes(last, &now, &state.store.timestamp()) {
+                state.store.tell(event);
+            }
+        }
+        last = Some(now);
+    }
+}
+
+/// The states in the report of `/v1/upstreams`.
+fn states(report: &Value) -> States {
+    let list = |value: &Value, name: &str| -> Vec<Value> {
+        let list = value.get(name).and_then(Value::as_array);
+        list.cloned().unwrap_or_default()
+    };
+    let text = |value: &Value, name: &str| -> String {
+        let text = value.get(name).and_then(Value::as_str);
+        text.unwrap_or_default().to_owned()
+    };
+    let mut states = States::new();
+    for upstream in list(report, "upstreams") {
+        for server in list(&upstream, "servers") {
+            let key = (
+                text(&upstream, "name"),
+                text(&server, "name"),
+                text(&server, "address"),
+            );
+            states.insert(key, text(&server, "state"));
+        }
+    }
+    states
+}
+
+fn changes(old: &States, new: &States, at: &str) -> Vec<Event> {
+    let keys = old
+        .keys()
+        .chain(new.keys().filter(|k| !old.contains_key(*k)));
+    keys.filter(|key| old.get(*key) != new.get(*key))
+        .map(|key| Event::Server {
+            at: at.to_owned(),
+            upstream: key.0.clone(),
+            server: key.1.clone(),
+            address: key.2.clone(),
+            old: old.get(key).cloned(),
+            new: new.get(key).cloned(),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn servers_that_change_come_and_go_are_told() {
+        let report =
+            |servers: Value| states(&json!({"upstreams": [{"name": "api", "servers": servers}]}));
+        let server = |n: u32, state: &str| {
+            let address = format!("127.0.0.1:{n}");
+            json!({"name": address, "address": address, "state": state})
+        };
+        let old = report(json!([server(1, "up"), server(2, "up"), server(3, "up")]));
+        let new = report(json!([
+            server(1, "failed"),
+            server(2, "up"),
+            server(4, "up")
+        ]));
+        let told: Vec<_> = changes(&old, &new, "now")
+            .into_iter()
+            .map(|event| match event {
+                Event::Server {
+                    server, old, new, ..
+                } => (server, old, new),
+                other => (other.name().to_owned(), None, None),
+            })
+            .collect();
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            told,
+            [
+                ("127.0.0.1:1".to_owned(), some("up"), some("failed")),
+                ("127.0.0.1:3".to_owned(), some("up"), None),
+                ("127.0.0.1:4".to_owned(), None, some("up")),
+            ]
+        );
+        assert!(changes(&new, &new, "now").is_empty());
+    }
+}

@@ -1,0 +1,223 @@
+//! The proxies that are spoken to, and what came of it on each.
+
+use std::{
+    io::Write as _,
+    net::{SocketAddr, ToSocketAddrs as _},
+    process::ExitCode,
+};
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use weir_api::client::{AdminClient, ClientError, Terms};
+
+use crate::cli::{EXIT_FAILED, EXIT_USAGE};
+
+const USUAL: &str = "127.0.0.1:9900";
+const VARIABLE: &str = "WEIR_NODE";
+
+/// Why a command did not do what it should.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) code: u8,
+    pub(super) message: String,
+}
+
+impl Fault {
+    /// The user asked for something that cannot be.
+    pub(super) fn usage(message: impl Into<String>) -> Self {
+        Self {
+            code: EXIT_USAGE,
+            message: message.into(),
+        }
+    }
+
+    /// It did not work.
+    pub(super) fn failed(message: impl Into<String>) -> Self {
+        Self {
+            code: EXIT_FAILED,
+            message: message.into(),
+        }
+    }
+}
+
+impl From<ClientError> for Fault {
+    fn from(error: ClientError) -> Self {
+        match &error {
+            // The request itself is wrong: an unknown setting, a value out of range.
+            ClientError::Refused {
+                status: 400 | 422,
+                error,
+            } => Self::usage(&error.message),
+            ClientError::Refused { error, .. } if error.code == "no_such_setting" => {
+                Self::usage(&error.message)
+            }
+            ClientError::Refused { error, .. } => Self::failed(&error.message),
+            _ => Self::failed(error.to_string()),
+        }
+    }
+}
+
+/// The proxies that are spoken to.
+#[derive(Debug)]
+pub(super) struct Nodes {
+    clients: Vec<(String, AdminClient)>,
+    json: bool,
+}
+
+/// What came of a call on each node.
+type Outcomes<'a, T> = Vec<(&'a str, Result<T, ClientError>)>;
+
+impl Nodes {
+    /// Those named, or `$WEIR_NODE`, or the usual one.
+    pub(super) fn new(named: &[String], json: bool) -> Result<Self, Fault> {
+        let mut names = named.to_vec();
+        if names.is_empty() {
+            let variable = std::env::var(VARIABLE).unwrap_or_default();
+            let listed = variable.split(',').map(str::trim);
+            names = listed
+                .filter(|n| !n.is_empty())
+                .map(str::to_owned)
+                .collect();
+        }
+        if names.is_empty() {
+            names.push(USUAL.to_owned());
+        }
+        let mut clients: Vec<(String, AdminClient)> = Vec::new();
+        for name in names {
+            let address = resolve(&name)?;
+            if clients.iter().any(|(_, known)| known.address() == address) {
+                return Err(Fault::usage(format!("{name} is named twice")));
+            }
+            clients.push((name, AdminClient::new(address)?));
+        }
+        Ok(Self { clients, json })
+    }
+
+    pub(super) fn clients(&self) -> &[(String, AdminClient)] {
+        &self.clients
+    }
+
+    pub(super) fn json(&self) -> bool {
+        self.json
+    }
+
+    /// Asks every node.
+    pub(super) async fn read<T: Serialize>(
+        &self,
+        call: impl AsyncFn(&AdminClient) -> Result<T, ClientError>,
+        show: impl FnMut(&T) -> String,
+    ) -> Result<ExitCode, Fault> {
+        let outcomes = self.each(call).await;
+        Ok(self.report(outcomes, show))
+    }
+
+    /// Changes every node. With several, all are asked first whether they would accept it.
+    pub(super) async fn change<T: Serialize>(
+        &self,
+        terms: &Terms,
+        call: impl AsyncFn(&AdminClient, &Terms) -> Result<T, ClientError>,
+        show: impl FnMut(&T) -> String,
+    ) -> Result<ExitCode, Fault> {
+        if self.clients.len() > 1 && !terms.dry_run {
+            let trial = Terms {
+                dry_run: true,
+                ..terms.clone()
+            };
+            let outcomes = self.each(async |node| call(node, &trial).await).await;
+            if outcomes.iter().any(|(_, outcome)| outcome.is_err()) {
+                let code = self.report(refusals(outcomes), show);
+                eprintln!("weir ctl: nothing was changed on any node");
+                return Ok(code);
+            }
+        }
+        let outcomes = self.each(async |node| call(node, terms).await).await;
+        Ok(self.report(outcomes, show))
+    }
+
+    async fn each<T>(
+        &self,
+        call: impl AsyncFn(&AdminClient) -> Result<T, ClientError>,
+    ) -> Outcomes<'_, T> {
+        let mut outcomes = Vec::new();
+        for (name, client) in &self.clients {
+            outcomes.push((name.as_str(), call(client).await));
+        }
+        outcomes
+    }
+
+    /// Prints what came of it: answers to standard output, errors to standard error.
+    fn report<T: Serialize>(
+        &self,
+        outcomes: Outcomes<'_, T>,
+        mut show: impl FnMut(&T) -> String,
+    ) -> ExitCode {
+        let several = self.clients.len() > 1;
+        let (mut code, mut text, mut all) = (0, String::new(), Map::new());
+        for (name, outcome) in outcomes {
+            let value = match outcome {
+                Ok(answer) => {
+                    let shown = show(&answer);
+                    if several {
+                        text.push_str(&format!("== {name}\n"));
+                    }
+                    text.push_str(&shown);
+                    json!(answer)
+                }
+                Err(error) => {
+                    let fault = Fault::from(error);
+                    // A node that failed weighs more than a wrong request.
+                    code = if code == EXIT_FAILED {
+                        code
+                    } else {
+                        fault.code
+                    };
+                    let at = if several {
+                        format!("{name}: ")
+                    } else {
+                        String::new()
+                    };
+                    eprintln!("weir ctl: {at}{}", fault.message);
+                    json!({"error": {"message": fault.message}})
+                }
+            };
+            all.insert(name.to_owned(), value);
+        }
+        if self.json {
+            let value = match all.values().next() {
+                Some(only) if !several => only.clone(),
+                _ => Value::Object(all),
+            };
+            text = serde_json::to_string_pretty(&value).unwrap_or_default() + "\n";
+        }
+        print(&text);
+        ExitCode::from(code)
+    }
+}
+
+/// Only those that refused; the others have not been changed.
+fn refusals<T>(outcomes: Outcomes<'_, T>) -> Outcomes<'_, T> {
+    outcomes.into_iter().filter(|(_, it)| it.is_err()).collect()
+}
+
+fn resolve(name: &str) -> Result<SocketAddr, Fault> {
+    let wrong = |reason: String| {
+        Fault::usage(format!(
+            "--node {name}: {reason}; write address:port, such as {USUAL}"
+        ))
+    };
+    if let Ok(address) = name.parse() {
+        return Ok(address);
+    }
+    let mut found = name.to_socket_addrs().map_err(|e| wrong(e.to_string()))?;
+    found
+        .next()
+        .ok_or_else(|| wrong("no such address".to_owned()))
+}
+
+/// Writes to standard output; a reader that has gone away is no error. Whether it is still there.
+pub(super) fn print(text: &str) -> bool {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .is_ok()
+}
