@@ -37,7 +37,7 @@ pub struct Args {
     pub output: PathBuf,
 }
 
-/// Calibrates this machine.
+/// Calibrates this machine; exit code 5, and nothing kept, if the runs differ too much.
 ///
 /// # Errors
 ///
@@ -99,6 +99,13 @@ async fn calibrate(args: Args) -> anyhow::Result<ExitCode> {
             runs: args.rounds,
         };
         ceilings.insert(driver.name().to_owned(), ceiling);
+    }
+    if let Some((engine, _)) = ceilings.iter().find(|(_, ceiling)| !ceiling.is_steady()) {
+        eprintln!(
+            "the runs of {engine} differ too much to call any of them the ceiling: nothing was kept; \
+             calibrate again when this machine is quiet"
+        );
+        return Ok(Exit::Invalid.into());
     }
     let calibration = Calibration {
         at: humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string(),

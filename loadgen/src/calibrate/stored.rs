@@ -45,6 +45,13 @@ pub struct Ceiling {
     pub runs: usize,
 }
 
+impl Ceiling {
+    /// Whether the runs agree well enough: the slowest reached at least two thirds of the fastest.
+    pub fn is_steady(&self) -> bool {
+        self.min * 3.0 >= self.max * 2.0
+    }
+}
+
 impl Calibration {
     /// Reads a calibration, if there is one and it was made on a machine like this.
     pub fn read(file: &Path) -> Option<Self> {
@@ -81,6 +88,19 @@ pub fn ceiling(engine: Engine) -> Option<f64> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn runs_that_disagree_are_no_ceiling() {
+        let of = |min: f64, max: f64| Ceiling {
+            rate: (min + max) / 2.0,
+            min,
+            max,
+            cpu_us: 8.0,
+            runs: 2,
+        };
+        assert!(of(90_000.0, 110_000.0).is_steady());
+        assert!(!of(13_000.0, 64_000.0).is_steady());
+    }
 
     #[test]
     fn a_calibration_counts_only_on_its_own_machine() {
