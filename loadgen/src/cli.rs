@@ -18,6 +18,8 @@ pub struct Cli {
 pub enum Command {
     /// Drive a target that is already running, and print what was measured.
     Run(crate::run::command::Args),
+    /// Show the whole idea: direct, one and two replicas, judged and compared, in two minutes.
+    Demo(crate::demo::command::Args),
     /// Find contradictions between a scenario, a proxy configuration and the thresholds, by arithmetic.
     Lint(crate::lint::command::Args),
     /// Make the report of a run folder again.
@@ -41,6 +43,7 @@ impl Cli {
     pub fn execute(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Run(args) => crate::run::command::execute(args),
+            Command::Demo(args) => crate::demo::command::execute(args),
             Command::Lint(args) => crate::lint::command::execute(args),
             Command::Report(args) => crate::report::command::execute(args),
             Command::Replica(args) => crate::replica::command::execute(args),

@@ -14,7 +14,7 @@ use crate::{
     exit::Usage,
     judge::{Gate, Thresholds},
     lint::{Facts, Finding, lint},
-    measure::{LiveProgress, Measured, Order, Setup, measure, overhead},
+    measure::{LiveProgress, Measured, Order, Setup, command::as_usage, measure, overhead},
     report::{
         Commit, ComparisonRecord, Provenance, RunCard, RunFolder, RunTuning, ScalingRecord,
         ScenarioOverhead, now_utc, write_comparison, write_latest,
@@ -126,7 +126,7 @@ pub fn demonstrate(
                 thresholds: *thresholds,
             };
             let mut run = measure(&order, setup, Arc::new(LiveProgress::new(label)), stop)
-                .map_err(usage_of_measure)?;
+                .map_err(as_usage)?;
             stop_requested(stop)?;
             let same_load = |other: &&Measured| other.summary.scenario == run.summary.scenario;
             if topology.proxy
@@ -277,14 +277,6 @@ fn stop_requested(stop: &StopToken) -> Result<(), TopologyError> {
 }
 
 fn usage(error: TopologyError) -> anyhow::Error {
-    if error.is_usage() {
-        Usage::new(error).into()
-    } else {
-        error.into()
-    }
-}
-
-fn usage_of_measure(error: crate::measure::MeasureError) -> anyhow::Error {
     if error.is_usage() {
         Usage::new(error).into()
     } else {

@@ -174,9 +174,9 @@ impl Side {
     ) -> Result<Self, ScalingError> {
         let mut places = places(setup, folder);
         places.folder = places.folder.join(&spec.name);
-        std::fs::create_dir_all(&places.folder).map_err(|source| TopologyError::Write {
+        std::fs::create_dir_all(&places.folder).map_err(|cause| TopologyError::Write {
             path: places.folder.clone(),
-            source,
+            cause,
         })?;
         let topology = Topology::start(spec, &places, stop)?;
         let addresses = setup.options.source_addresses;

@@ -36,12 +36,12 @@ pub struct Thresholds {
 #[derive(Debug, thiserror::Error)]
 pub enum ThresholdsError {
     /// It cannot be read.
-    #[error("cannot read thresholds {path}: {source}")]
+    #[error("cannot read thresholds {path}: {cause}")]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// It is not what is expected.
     #[error("{path}: {reason}")]
@@ -91,9 +91,9 @@ impl Thresholds {
     ///
     /// When the file cannot be read, is not TOML, has unknown keys or wrong units.
     pub fn load(path: &Path) -> Result<Self, ThresholdsError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ThresholdsError::Read {
+        let text = std::fs::read_to_string(path).map_err(|cause| ThresholdsError::Read {
             path: path.to_owned(),
-            source,
+            cause,
         })?;
         Self::parse(&text).map_err(|reason| ThresholdsError::Content {
             path: path.to_owned(),

@@ -90,22 +90,22 @@ pub enum MeasureError {
     /// Its report.
     #[error(transparent)]
     Page(#[from] PageError),
+    /// It broke off after its processes were started.
+    #[error("{cause} (logs are in {})", .folder.display())]
+    Broken {
+        /// Why.
+        cause: Box<MeasureError>,
+        /// Where the logs are.
+        folder: PathBuf,
+    },
     /// Its recordings or samples.
-    #[error("cannot {what}: {source}")]
+    #[error("cannot {what}: {cause}")]
     Io {
         /// What was attempted.
         what: &'static str,
         /// Why not.
-        source: io::Error,
+        cause: io::Error,
     },
-}
-
-impl MeasureError {
-    /// Whether the user's input is wrong, as opposed to something that happened.
-    #[must_use]
-    pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Topology(error) if error.is_usage())
-    }
 }
 
 /// Starts the processes, raises limits, drives the load, puts the limits back, stops the processes,
@@ -121,14 +121,34 @@ pub fn measure(
     progress: Arc<dyn Progress>,
     stop: &StopToken,
 ) -> Result<Measured, MeasureError> {
-    let created_at = now_utc();
     let folder = RunFolder::create(
         &setup.results,
         &order.scenario.name,
         &order.topology.name,
         &Commit::here(),
     )?;
-    let mut topology = Topology::start(&order.topology, &places(setup, &folder), stop)?;
+    measure_in(&folder, order, setup, progress, stop).map_err(|error| {
+        if error.is_usage() || matches!(error, MeasureError::Topology(TopologyError::Stopped)) {
+            // Nothing happened that anybody would want to look at.
+            let _ = std::fs::remove_dir_all(folder.path());
+            return error;
+        }
+        MeasureError::Broken {
+            cause: Box::new(error),
+            folder: folder.path().to_owned(),
+        }
+    })
+}
+
+fn measure_in(
+    folder: &RunFolder,
+    order: &Order,
+    setup: &Setup,
+    progress: Arc<dyn Progress>,
+    stop: &StopToken,
+) -> Result<Measured, MeasureError> {
+    let created_at = now_utc();
+    let mut topology = Topology::start(&order.topology, &places(setup, folder), stop)?;
     let facts = facts(order, setup, &topology);
     let tuning = apply_tuning(setup, &facts, &topology, &order.scenario.name)?;
     let settings = match (&tuning, topology.admin()) {
@@ -172,10 +192,10 @@ pub fn measure(
     let verdict = judge::judge(&summary, &order.thresholds, lint::reach(&facts));
     let gate = judge::gate(&verdict, &summary.validity);
     let mut provenance = Provenance::collect(created_at);
-    if order.topology.proxy {
+    if let Some(version) = topology.proxy_version() {
         provenance
             .versions
-            .insert("weir".to_owned(), weir_api_version());
+            .insert("weir".to_owned(), version.to_owned());
     }
     let record = RunRecord {
         format: RunRecord::FORMAT,
@@ -204,10 +224,10 @@ pub fn measure(
         .write_timeseries(folder.path())
         .map_err(failed("write timeseries.csv"))?;
     folder.save(&record, &summary)?;
-    let page = write_page(&folder)?;
-    write_latest(&setup.results, &folder)?;
+    let page = write_page(folder)?;
+    write_latest(&setup.results, folder)?;
     Ok(Measured {
-        folder,
+        folder: folder.clone(),
         record,
         summary,
         gate,
@@ -272,11 +292,6 @@ pub(crate) fn apply_tuning(
         .transpose()
 }
 
-/// The proxy and its API crate carry the workspace's one version.
-fn weir_api_version() -> String {
-    env!("CARGO_PKG_VERSION").to_owned()
-}
-
 fn failed(what: &'static str) -> impl Fn(io::Error) -> MeasureError {
-    move |source| MeasureError::Io { what, source }
+    move |cause| MeasureError::Io { what, cause }
 }

@@ -18,14 +18,14 @@ const SUMMARY: &str = "summary.json";
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// The file system refused.
-    #[error("cannot {what} {path}: {source}")]
+    #[error("cannot {what} {path}: {cause}")]
     Io {
         /// What was attempted.
         what: &'static str,
         /// On what.
         path: PathBuf,
         /// Why not.
-        source: io::Error,
+        cause: io::Error,
     },
     /// It is not a run folder.
     #[error(
@@ -38,12 +38,12 @@ pub enum FolderError {
         missing: &'static str,
     },
     /// A file in it is not what it should be.
-    #[error("{path}: {source}")]
+    #[error("{path}: {cause}")]
     Content {
         /// The file.
         path: PathBuf,
         /// What is wrong, with line and column.
-        source: serde_json::Error,
+        cause: serde_json::Error,
     },
 }
 
@@ -66,7 +66,7 @@ impl RunFolder {
         size: &str,
         commit: &Commit,
     ) -> Result<Self, FolderError> {
-        fs::create_dir_all(results).map_err(|source| io_error("create", results, source))?;
+        fs::create_dir_all(results).map_err(|cause| io_error("create", results, cause))?;
         let time: String = now_utc()
             .chars()
             .filter(|symbol| !matches!(symbol, '-' | ':'))
@@ -87,7 +87,7 @@ impl RunFolder {
             match fs::create_dir(&path) {
                 Ok(()) => return Ok(Self { path }),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < 1000 => {}
-                Err(source) => return Err(io_error("create", &path, source)),
+                Err(cause) => return Err(io_error("create", &path, cause)),
             }
         }
         Ok(Self {
@@ -111,7 +111,7 @@ impl RunFolder {
         }
         let path = path
             .canonicalize()
-            .map_err(|source| io_error("open", path, source))?;
+            .map_err(|cause| io_error("open", path, cause))?;
         Ok(Self { path })
     }
 
@@ -119,7 +119,7 @@ impl RunFolder {
     pub(crate) fn open_comparison(path: &Path) -> Result<Self, FolderError> {
         let path = path
             .canonicalize()
-            .map_err(|source| io_error("open", path, source))?;
+            .map_err(|cause| io_error("open", path, cause))?;
         Ok(Self { path })
     }
 
@@ -170,22 +170,22 @@ impl RunFolder {
     /// When it cannot be written.
     pub fn write(&self, name: &str, text: &str) -> Result<PathBuf, FolderError> {
         let path = self.file(name);
-        fs::write(&path, text).map_err(|source| io_error("write", &path, source))?;
+        fs::write(&path, text).map_err(|cause| io_error("write", &path, cause))?;
         Ok(path)
     }
 
     pub(crate) fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), FolderError> {
-        let text = serde_json::to_string_pretty(value).map_err(|source| FolderError::Content {
+        let text = serde_json::to_string_pretty(value).map_err(|cause| FolderError::Content {
             path: self.file(name),
-            source,
+            cause,
         })?;
         self.write(name, &(text + "\n")).map(|_| ())
     }
 
     pub(crate) fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<T, FolderError> {
         let path = self.file(name);
-        let text = fs::read_to_string(&path).map_err(|source| io_error("read", &path, source))?;
-        serde_json::from_str(&text).map_err(|source| FolderError::Content { path, source })
+        let text = fs::read_to_string(&path).map_err(|cause| io_error("read", &path, cause))?;
+        serde_json::from_str(&text).map_err(|cause| FolderError::Content { path, cause })
     }
 }
 
@@ -200,10 +200,10 @@ pub fn write_latest(results: &Path, folder: &RunFolder) -> Result<(), FolderErro
     let fresh = results.join(format!(".latest-{}", std::process::id()));
     let _ = fs::remove_file(&fresh);
     std::os::unix::fs::symlink(folder.name(), &fresh)
-        .map_err(|source| io_error("create", &fresh, source))?;
-    fs::rename(&fresh, &link).map_err(|source| {
+        .map_err(|cause| io_error("create", &fresh, cause))?;
+    fs::rename(&fresh, &link).map_err(|cause| {
         let _ = fs::remove_file(&fresh);
-        io_error("replace", &link, source)
+        io_error("replace", &link, cause)
     })
 }
 
@@ -227,11 +227,11 @@ fn slug(text: &str) -> String {
     }
 }
 
-fn io_error(what: &'static str, path: &Path, source: io::Error) -> FolderError {
+fn io_error(what: &'static str, path: &Path, cause: io::Error) -> FolderError {
     FolderError::Io {
         what,
         path: path.to_owned(),
-        source,
+        cause,
     }
 }
 

@@ -19,8 +19,15 @@ pub struct Args {
     #[arg(long, short)]
     scenario: String,
     /// Base URL to drive; repeat it to share the load among several.
-    #[arg(long, short, required = true, value_name = "URL")]
+    #[arg(long, short, required_unless_present = "topology", value_name = "URL")]
     target: Vec<String>,
+    /// Start this topology and drive it: direct, one, two, a file, or a number of replicas behind
+    /// weir. The run gets a folder with a report, and limits are raised for it and put back.
+    #[arg(long, conflicts_with_all = ["target", "output"], value_name = "NAME")]
+    topology: Option<String>,
+    /// How the topology is started and judged.
+    #[command(flatten)]
+    measuring: crate::measure::command::Options,
     /// Host that is not this machine but may be loaded: you vouch for it.
     #[arg(long, value_name = "HOST")]
     target_approved: Vec<String>,
@@ -111,6 +118,26 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
     let scenario = Overrides::from(&args.overrides)
         .apply(scenario)
         .map_err(Usage::new)?;
+    if let Some(topology) = &args.topology {
+        let options = RunOptions {
+            threads: args.threads,
+            source_addresses: args.source_addresses,
+            ..RunOptions::default()
+        };
+        let stop = StopToken::on_signals().context("installing signal handlers")?;
+        let printing = crate::measure::command::Printing {
+            json: args.json,
+            quiet: args.quiet,
+        };
+        return crate::measure::command::execute(
+            scenario,
+            topology,
+            &args.measuring,
+            options,
+            printing,
+            &stop,
+        );
+    }
     let target = Target::new(&args.target, &args.target_approved).map_err(Usage::new)?;
     let options = RunOptions {
         threads: args.threads,

@@ -51,9 +51,9 @@ impl Child {
         let log = folder.join(format!("{name}.log"));
         let ports_file = folder.join(format!(".{name}.ports.json"));
         let _ = fs::remove_file(&ports_file);
-        let unwritable = |source| TopologyError::Write {
+        let unwritable = |cause| TopologyError::Write {
             path: log.clone(),
-            source,
+            cause,
         };
         let output = File::create(&log).map_err(unwritable)?;
         let errors = output.try_clone().map_err(unwritable)?;
@@ -68,10 +68,10 @@ impl Child {
             // A group of its own: Ctrl-C reaches this program alone, which then stops the others in order.
             .process_group(0)
             .spawn()
-            .map_err(|source| TopologyError::Start {
+            .map_err(|cause| TopologyError::Start {
                 name: name.to_owned(),
                 path: program.to_owned(),
-                source,
+                cause,
             })?;
         Ok(Self {
             name: name.to_owned(),

@@ -40,22 +40,22 @@ pub enum TopologyError {
     #[error("proxy configuration: {0}")]
     ProxyConfig(String),
     /// A file could not be written.
-    #[error("cannot write {path}: {source}")]
+    #[error("cannot write {path}: {cause}")]
     Write {
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A process could not be started.
-    #[error("cannot start {name} ({path}): {source}")]
+    #[error("cannot start {name} ({path}): {cause}")]
     Start {
         /// Which one.
         name: String,
         /// Its program.
         path: PathBuf,
         /// Why not.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A process ended though it should run.
     #[error("{name} ended early ({status}); its last words:\n{last_words}")]
@@ -89,12 +89,12 @@ pub enum TopologyError {
     #[error("stopped on request")]
     Stopped,
     /// The proxy's admin API refused or did not answer.
-    #[error("cannot {what}: {source}")]
+    #[error("cannot {what}: {cause}")]
     Admin {
         /// What was attempted.
         what: &'static str,
         /// Why not.
-        source: ClientError,
+        cause: ClientError,
     },
     /// A thread or a runtime could not be started.
     #[error("cannot start the thread that renews the override: {0}")]

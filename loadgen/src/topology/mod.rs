@@ -62,6 +62,7 @@ struct Proxy {
     admin: SocketAddr,
     config: Config,
     text: String,
+    version: String,
 }
 
 /// What a child writes to its ports file once it is ready.
@@ -142,6 +143,12 @@ impl Topology {
         self.proxy.as_ref().map(|proxy| proxy.text.as_str())
     }
 
+    /// Version of the proxy's binary.
+    #[must_use]
+    pub fn proxy_version(&self) -> Option<&str> {
+        self.proxy.as_ref().map(|proxy| proxy.version.as_str())
+    }
+
     /// Every process, the proxy first.
     #[must_use]
     pub fn watched(&self) -> Vec<Watched> {
@@ -197,9 +204,9 @@ impl Proxy {
     ) -> Result<Self, TopologyError> {
         let (text, config) = configure::derive(&places.proxy_config, replicas, &places.folder)?;
         let file = places.folder.join("proxy.toml");
-        std::fs::write(&file, &text).map_err(|source| TopologyError::Write {
+        std::fs::write(&file, &text).map_err(|cause| TopologyError::Write {
             path: file.clone(),
-            source,
+            cause,
         })?;
         let arguments = [
             "run".to_owned(),
@@ -219,8 +226,20 @@ impl Proxy {
             admin,
             config,
             text,
+            version: version_of(weir),
         })
     }
+}
+
+/// What `weir --version` says, without the name.
+fn version_of(weir: &Path) -> String {
+    let output = std::process::Command::new(weir).arg("--version").output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let text = text.unwrap_or_default();
+    text.trim()
+        .strip_prefix("weir ")
+        .unwrap_or("unknown")
+        .to_owned()
 }
 
 /// The proxy's binary: as given, or beside this program.

@@ -238,7 +238,7 @@ fn runtime() -> Result<Runtime, TopologyError> {
 }
 
 fn failed(what: &'static str) -> impl Fn(ClientError) -> TopologyError {
-    move |source| TopologyError::Admin { what, source }
+    move |cause| TopologyError::Admin { what, cause }
 }
 
 fn half_of_a_change(change: &ApiChange) -> Change {
