@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use weir_tests::{
     Origin, Replica, Reply, Weir,
-    process::{Finished, run, start},
+    process::{Finished, Process, run, start},
     wait::eventually_some,
     weir::Server as _,
 };
@@ -368,4 +368,125 @@ async fn a_stopped_run_stops_soon_and_says_so() {
     let sent = api.count();
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(api.count(), sent, "no more load");
+}
+
+// === topologies that the generator starts itself ===
+
+/// Runs on a topology of two replicas behind the proxy, from the workspace's own configuration.
+fn on_two_replicas(bench: &Bench, duration: &str) -> Process {
+    let scenario = bench.path("scenario.toml");
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../config");
+    let (topology, proxy) = (
+        format!("{config}/topologies/two.toml"),
+        format!("{config}/proxy.toml"),
+    );
+    let results = bench.path("results");
+    let args = [
+        "run",
+        "--scenario",
+        &scenario,
+        "--topology",
+        &topology,
+        "--proxy",
+        &proxy,
+        "--results",
+        &results,
+    ];
+    start(
+        "weir-bench",
+        &[&args[..], &["--duration", duration]].concat(),
+        bench.dir.path(),
+    )
+}
+
+/// Ids and command lines of the processes that work in this folder.
+fn processes_in(folder: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        if line.contains(folder) && !line.contains(" run --scenario ") {
+            found.push(format!("{} {line}", entry.file_name().display()));
+        }
+    }
+    found
+}
+
+async fn everything_has_ended(bench: &Bench) {
+    let folder = bench.path("results");
+    weir_tests::eventually("all processes to end", || processes_in(&folder).is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_topology_is_started_driven_judged_and_stopped() {
+    let bench = Bench::new(&[
+        CLOSED,
+        REQUESTS,
+        "[thresholds]\np50 = '5s'\nerror_rate = '0.1%'\nmin_throughput = '500/s'",
+    ]);
+    let mut generator = on_two_replicas(&bench, "2s");
+    let code = generator.exit_code().await;
+    // A busy machine may make it invalid; what may not happen is an error.
+    assert!(
+        matches!(code, Some(0 | 3 | 5)),
+        "{code:?} {}",
+        generator.stderr()
+    );
+    let said = generator.stdout();
+    assert!(said.contains("put back, verified"), "{said}");
+    // 6 users who think 20 ms cannot ask 500 times a second.
+    assert!(said.contains("not reachable"), "{said}");
+    let folder = std::fs::read_dir(bench.path("results"))
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| path.join("run.json").exists())
+        .expect("a run folder");
+    for file in [
+        "summary.json",
+        "timeseries.csv",
+        "response.hlog",
+        "report.html",
+        "run.json",
+    ] {
+        assert!(
+            std::fs::metadata(folder.join(file)).unwrap().len() > 0,
+            "{file}"
+        );
+    }
+    let run: Value =
+        serde_json::from_slice(&std::fs::read(folder.join("run.json")).unwrap()).unwrap();
+    assert_eq!(run["tuning"]["restored"], true, "{}", run["tuning"]);
+    assert!(
+        number(&run["tuning"]["applied_revision"]) > 1,
+        "{}",
+        run["tuning"]
+    );
+    let summary: Value =
+        serde_json::from_slice(&std::fs::read(folder.join("summary.json")).unwrap()).unwrap();
+    assert!(number(&summary["ok"]) > 50, "{summary}");
+    assert_eq!(
+        (number(&summary["errors"]), number(&summary["limited"])),
+        (0, 0),
+        "the limits were raised"
+    );
+    everything_has_ended(&bench).await;
+}
+
+#[tokio::test]
+async fn whatever_becomes_of_the_generator_its_processes_end() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGKILL] {
+        let bench = Bench::new(&[CLOSED, REQUESTS]);
+        let mut generator = on_two_replicas(&bench, "10m");
+        let folder = bench.path("results");
+        weir_tests::eventually("the proxy to be started", || {
+            processes_in(&folder)
+                .iter()
+                .any(|line| line.contains("proxy.toml"))
+        })
+        .await;
+        generator.signal(signal);
+        assert_ne!(generator.exit_code().await, Some(0), "{signal}");
+        everything_has_ended(&bench).await;
+    }
 }
