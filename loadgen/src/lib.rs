@@ -15,6 +15,7 @@ pub mod exit;
 pub mod judge;
 pub mod lint;
 pub mod measure;
+mod priority;
 pub mod record;
 pub mod replica;
 pub mod report;

@@ -83,7 +83,10 @@ pub fn drive(
         };
         let thread = std::thread::Builder::new()
             .name(format!("generator-{index}"))
-            .spawn(move || worker.run())
+            .spawn(move || {
+                let nice = crate::priority::raise();
+                worker.run().map(|ended| Ended { nice, ..ended })
+            })
             .map_err(|source| RunError::System {
                 what: "starting a generator thread",
                 source,

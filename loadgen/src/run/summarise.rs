@@ -220,6 +220,10 @@ fn extra_figures(
         busiest = busiest.max(percent);
     }
     put("generator_threads", ended.len() as f64);
+    put(
+        "generator_nice",
+        ended.iter().map(|e| e.nice).max().unwrap_or(0).into(),
+    );
     put("generator_cpu_percent", cpu);
     put("generator_busiest_thread_cpu_percent", busiest);
     let requests = totals.counts.requests as f64;

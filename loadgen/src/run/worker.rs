@@ -72,6 +72,8 @@ pub(super) struct Ended {
     pub(super) unsent: u64,
     /// CPU time of the thread over the measured part.
     pub(super) cpu: Duration,
+    /// Nice value of the thread.
+    pub(super) nice: i32,
 }
 
 impl Worker {
@@ -409,6 +411,7 @@ async fn finish(
         intended,
         unsent,
         cpu,
+        nice: 0,
     }
 }
 
