@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 use weir_api::{
-    schema::patch,
+    schema::{Field, Shape, patch},
     settings::{Path, Problem, Problems},
 };
 
@@ -23,7 +23,10 @@ pub fn lookup<'a>(settings: &'a Value, names: &[&str]) -> Result<&'a Value, Prob
             (other, _) => (other.get(name), path.key(name)),
         };
         // A field that has no value, for instance `delay`.
-        let unset = patch::field(&next).is_some().then_some(&Value::Null);
+        let single = |field: &Field| matches!(field.shape, Shape::One(_) | Shape::List(_));
+        let unset = patch::field(&next)
+            .is_some_and(single)
+            .then_some(&Value::Null);
         value = inner.or(unset).ok_or_else(|| {
             let allowed = match value {
                 Value::Object(table) => table.keys().cloned().collect::<Vec<_>>().join(", "),

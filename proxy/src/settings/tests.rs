@@ -18,6 +18,8 @@ use weir_api::{
 
 use super::*;
 
+mod tuning;
+
 /// A clock that stands until it is moved.
 struct Manual {
     start: Instant,

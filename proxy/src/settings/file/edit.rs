@@ -31,11 +31,7 @@ pub(super) fn edit(
                 .ok_or_else(|| format!("{path}: what should be a table is none"))?;
         }
         match new {
-            Json::Null => {
-                if let Some(table) = item.as_table_like_mut() {
-                    table.remove(&last);
-                }
-            }
+            Json::Null => take_away(item, &last),
             Json::Array(items) if items.iter().any(Json::is_object) => {
                 let old = look(file, path).and_then(Json::as_array);
                 servers(item, &last, old.map_or(&[], Vec::as_slice), items)
@@ -80,6 +76,22 @@ fn set(item: &mut Item, name: &str, mut new: Value) {
         push(table, name, new);
     } else if let Some(table) = item.as_table_like_mut() {
         table.insert(name, Item::Value(new));
+    }
+}
+
+/// Takes a field away; in braces, the space before the closing one stays there.
+fn take_away(item: &mut Item, name: &str) {
+    if let Some(table) = item.as_inline_table_mut() {
+        let is_last = table.iter().last().is_some_and(|(last, _)| last == name);
+        let removed = table.remove(name);
+        if let (true, Some(removed)) = (is_last, removed)
+            && let Some((_, last)) = table.iter_mut().last()
+        {
+            let suffix = removed.decor().suffix().and_then(|s| s.as_str());
+            last.decor_mut().set_suffix(suffix.unwrap_or_default());
+        }
+    } else if let Some(table) = item.as_table_like_mut() {
+        table.remove(name);
     }
 }
 
