@@ -1,19 +1,12 @@
 //! The session engine: a `reqwest` client a user, with its own connections, cookies and token.
 
-use std::{
-    error::Error as _,
-    io,
-    net::IpAddr,
-    sync::Arc,
-};
+use std::{error::Error as _, io, net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
+use cookie_store::{CookieStore, RawCookie};
 use http::{HeaderMap, HeaderValue, header};
 use rand::{SeedableRng as _, rngs::SmallRng};
-use reqwest::{
-    Url,
-    cookie::{CookieStore, Jar},
-};
+use reqwest::Url;
 
 use super::{Answer, Client, Endpoint, Plan};
 use crate::{record::FailureKind, scenario::Facts};
@@ -33,8 +26,9 @@ pub(crate) struct SessionClient {
     client: reqwest::Client,
     base: String,
     requests: Vec<Prepared>,
-    /// Made when the first cookie comes: `reqwest`'s own store parses the URL of every request.
-    cookies: Option<Jar>,
+    /// Made when the first cookie comes. With its own cookie support compiled in, `reqwest` parses
+    /// the URL of every request once more, cookies or not.
+    cookies: Option<CookieStore>,
     body: Vec<u8>,
     random: SmallRng,
 }
@@ -85,7 +79,10 @@ impl SessionClient {
                 Url::parse(&url).ok()?
             }
         };
-        let cookies = self.cookies.as_ref().and_then(|jar| jar.cookies(&url));
+        let cookies = self
+            .cookies
+            .as_ref()
+            .and_then(|jar| cookie_header(jar, &url));
         let mut request = reqwest::Request::new(endpoint.method.clone(), url);
         *request.headers_mut() = prepared.headers.clone();
         if let Some(cookies) = cookies {
@@ -112,9 +109,14 @@ impl SessionClient {
             return (Some(FailureKind::Other), 0);
         };
         if self.plan.cookies && response.headers().contains_key(header::SET_COOKIE) {
-            let mut set = response.headers().get_all(header::SET_COOKIE).iter();
-            let jar = self.cookies.get_or_insert_with(Jar::default);
-            jar.set_cookies(&mut set, response.url());
+            let set = response.headers().get_all(header::SET_COOKIE).iter();
+            let set = set.filter_map(|value| {
+                let cookie = RawCookie::parse(value.to_str().ok()?).ok()?;
+                Some(cookie.into_owned())
+            });
+            self.cookies
+                .get_or_insert_with(CookieStore::default)
+                .store_response_cookies(set, response.url());
         }
         let mut bytes = 0;
         loop {
@@ -162,6 +164,18 @@ fn prepare(endpoint: &Endpoint, base: &str) -> Prepared {
         .filter(|body| body.is_static())
         .map(|body| Bytes::copy_from_slice(body.source().as_bytes()));
     Prepared { url, headers, body }
+}
+
+/// The cookies that belong to a URL, as a header.
+fn cookie_header(jar: &CookieStore, url: &Url) -> Option<HeaderValue> {
+    let pairs: Vec<_> = jar
+        .get_request_values(url)
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    if pairs.is_empty() {
+        return None;
+    }
+    HeaderValue::from_str(&pairs.join("; ")).ok()
 }
 
 /// Finds out what really happened behind an error of `reqwest`.
@@ -218,9 +232,7 @@ impl Client for SessionClient {
         let login = self.plan.login.as_ref().map(|(index, _)| *index);
         for (index, request) in self.requests.iter_mut().enumerate() {
             if Some(index) != login {
-                request
-                    .headers
-                    .insert(header::AUTHORIZATION, value.clone());
+                request.headers.insert(header::AUTHORIZATION, value.clone());
             }
         }
     }
