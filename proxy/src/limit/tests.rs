@@ -153,6 +153,15 @@ fn a_clock_that_goes_back_gives_nothing_away() {
 }
 
 #[test]
+fn a_request_from_a_thread_that_is_behind_does_not_make_time_pass_twice() {
+    let policy = Policy::new(per_second(1000), 10, Delay::Never);
+    let zone = Zone::new(8);
+    assert_eq!(volley(&zone, &policy, 1, 100_000), 1);
+    assert_eq!(volley(&zone, &policy, 1, 99_500), 1);
+    assert_eq!(volley(&zone, &policy, 50, 100_000), 9);
+}
+
+#[test]
 fn the_least_recently_used_key_goes_first() {
     let policy = Policy::new(per_second(1), 0, Delay::Never);
     let zone = Zone::new(3);
@@ -208,6 +217,10 @@ fn long_keys_take_several_places() {
     );
     zone.check(b"short", &policy, 0);
     assert_eq!(zone.stats().keys, 1);
+    let zone = Zone::new(15);
+    zone.check(&[1; 640], &policy, 0);
+    zone.check(&[2; 640], &policy, 0);
+    assert_eq!(zone.stats().keys, 1, "there is no room for both");
 }
 
 #[test]

@@ -7,15 +7,13 @@ use std::{
     collections::BTreeSet,
     io::Write as _,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU32, Ordering::Relaxed},
-    },
+    process::{Command, Stdio},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
+use tokio::{sync::watch, task::JoinHandle};
 use weir_tests::process::program;
 
 /// The base image of the shipped images.
@@ -51,7 +49,11 @@ fn both_compose_files_mean_what_is_documented() {
             "{shown}"
         );
         assert_eq!(value("stop_grace_period:"), "35s", "{shown}");
-        assert_eq!(shown.matches("read_only: true").count(), 3 - ro_mounts(&shown), "{shown}");
+        assert_eq!(
+            shown.matches("read_only: true").count(),
+            3 - ro_mounts(&shown),
+            "{shown}"
+        );
         assert!(shown.contains(port), "{shown}");
     }
 }
@@ -61,8 +63,8 @@ fn ro_mounts(shown: &str) -> usize {
     usize::from(shown.contains(":/etc/weir:ro"))
 }
 
-#[test]
-fn replicas_come_and_go_under_load_and_nobody_notices() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_come_and_go_under_load_and_nobody_notices() {
     let Some(compose) = Compose::find() else {
         return skipped("there is no Compose");
     };
@@ -93,7 +95,15 @@ fn replicas_come_and_go_under_load_and_nobody_notices() {
     // The documented limit would end this load; it is lifted while the proxy runs, for a time.
     let weir = stack.id("weir");
     docker(&[
-        "exec", &weir, "weir", "ctl", "override", "--ttl", "5m", "--owner", "e2e",
+        "exec",
+        &weir,
+        "weir",
+        "ctl",
+        "override",
+        "--ttl",
+        "5m",
+        "--owner",
+        "e2e",
         "rate_limit.api_limit.enabled=false",
     ]);
     stack.sends_to(1);
@@ -103,7 +113,7 @@ fn replicas_come_and_go_under_load_and_nobody_notices() {
     stack.sends_to(2);
     load.reaches(2);
     let counted = load.so_far();
-    assert_eq!(counted.failed, 0, "{:?}", load.failures());
+    assert!(counted.failures.is_empty(), "{counted:?}");
 
     // One replica dies under load; the requests it had are made again elsewhere.
     let killed = stack.ids("api").pop().unwrap();
@@ -115,10 +125,10 @@ fn replicas_come_and_go_under_load_and_nobody_notices() {
 
     stack.scale(1);
     stack.sends_to(1);
-    let counted = load.stop();
+    let counted = load.stop().await;
     assert!(counted.sent > 200, "{counted:?}");
     // None have been seen to fail. A read that loses its server twice may.
-    assert!(counted.failed <= 2, "{counted:?}: {:?}", load.failures());
+    assert!(counted.failures.len() <= 2, "{counted:?}");
 
     // Told to stop, it drains and ends by itself, well before Compose would kill it.
     run(stack.compose().args(["stop", "weir"]));
@@ -139,14 +149,19 @@ fn skipped(reason: &str) {
 /// Why containers cannot be run here.
 fn no_engine() -> Option<String> {
     let answers = |args: &[&str]| {
-        let quiet = Command::new("docker").args(args).stdin(Stdio::null()).output();
+        let quiet = Command::new("docker")
+            .args(args)
+            .stdin(Stdio::null())
+            .output();
         quiet.is_ok_and(|output| output.status.success())
     };
     if !answers(&["info", "--format", "{{.ServerVersion}}"]) {
         return Some("no Docker engine answers".to_owned());
     }
     if !answers(&["image", "inspect", BASE]) {
-        return Some(format!("there is no image {BASE}: docker/local-images.sh --runtime makes it"));
+        return Some(format!(
+            "there is no image {BASE}: docker/local-images.sh --runtime makes it"
+        ));
     }
     None
 }
@@ -156,19 +171,20 @@ fn docker(args: &[&str]) -> String {
 }
 
 /// What a command wrote to its standard output; it has to succeed.
+#[track_caller]
 fn run(command: &mut Command) -> String {
-    let output = output(command);
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {}\n{text}{errors}", output.status);
-    text
-}
-
-fn output(command: &mut Command) -> Output {
-    command
+    let output = command
         .stdin(Stdio::null())
         .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"))
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{text}{errors}",
+        output.status
+    );
+    text
 }
 
 /// Waits until `probe` finds something.
@@ -259,7 +275,13 @@ impl Stack {
     }
 
     fn scale(&self, replicas: usize) {
-        run(self.compose().args(["up", "-d", "--no-recreate", "--scale", &format!("api={replicas}")]));
+        run(self.compose().args([
+            "up",
+            "-d",
+            "--no-recreate",
+            "--scale",
+            &format!("api={replicas}"),
+        ]));
     }
 
     fn ids(&self, service: &str) -> Vec<String> {
@@ -281,8 +303,8 @@ impl Stack {
     fn sends_to(&self, servers: usize) {
         let weir = self.id("weir");
         until(&format!("weir to send to {servers}"), || {
-            let metrics = docker(&["exec", &weir, "weir", "ctl", "upstreams", "--json"]);
-            (metrics.matches("\"address\"").count() == servers).then_some(())
+            let upstreams = docker(&["exec", &weir, "weir", "ctl", "upstreams", "--json"]);
+            (upstreams.matches("\"address\"").count() == servers).then_some(())
         });
     }
 }
@@ -290,10 +312,19 @@ impl Stack {
 impl Drop for Stack {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let logs = self.compose().args(["logs", "--no-color", "--tail=30"]).output();
-            eprintln!("{}", String::from_utf8_lossy(&logs.map(|l| l.stdout).unwrap_or_default()));
+            let logs = self
+                .compose()
+                .args(["logs", "--no-color", "--tail=30"])
+                .output();
+            eprintln!(
+                "{}",
+                String::from_utf8_lossy(&logs.map(|l| l.stdout).unwrap_or_default())
+            );
         }
-        let _ = self.compose().args(["down", "--volumes", "--timeout", "1"]).output();
+        let _ = self
+            .compose()
+            .args(["down", "--volumes", "--timeout", "1"])
+            .output();
         for image in ["weir", "weir-stand-in"] {
             let _ = Command::new("docker")
                 .args(["rmi", &format!("{image}:{}", self.name)])
@@ -302,8 +333,81 @@ impl Drop for Stack {
     }
 }
 
-/// Requests one after the other on a few connections, all of them counted, until told to stop.
+/// A few clients that read one after the other, without a pause longer than 10 ms, until told to stop.
 struct Load {
-    shared: Arc<Shared>,
-    clients: Vec<std::thread::JoinHandle<()>>,
+    tally: Arc<Mutex<Tally>>,
+    stop: watch::Sender<bool>,
+    clients: Vec<JoinHandle<()>>,
+}
+
+/// What the clients have seen.
+#[derive(Debug, Default, Clone)]
+struct Tally {
+    sent: u32,
+    /// Whatever was not 200.
+    failures: Vec<String>,
+    /// Replicas that have answered, by name.
+    replicas: BTreeSet<String>,
+}
+
+impl Load {
+    fn start(address: &str) -> Self {
+        let tally = Arc::new(Mutex::new(Tally::default()));
+        let (stop, stopped) = watch::channel(false);
+        let clients = (0..4)
+            .map(|_| {
+                let (tally, stopped) = (Arc::clone(&tally), stopped.clone());
+                let url = format!("http://{address}/health");
+                tokio::spawn(async move {
+                    let client = reqwest::Client::builder().timeout(BOUND).build().unwrap();
+                    while !*stopped.borrow() {
+                        let answer = client.get(&url).send().await;
+                        tally.lock().unwrap().count(answer);
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
+                })
+            })
+            .collect();
+        Self {
+            tally,
+            stop,
+            clients,
+        }
+    }
+
+    fn so_far(&self) -> Tally {
+        self.tally.lock().unwrap().clone()
+    }
+
+    /// Waits until this many replicas answer from now on.
+    #[track_caller]
+    fn reaches(&self, replicas: usize) {
+        self.tally.lock().unwrap().replicas.clear();
+        until(&format!("answers of {replicas}"), || {
+            (self.so_far().replicas.len() == replicas).then_some(())
+        });
+    }
+
+    async fn stop(self) -> Tally {
+        self.stop.send_replace(true);
+        for client in self.clients {
+            client.await.unwrap();
+        }
+        Arc::try_unwrap(self.tally).unwrap().into_inner().unwrap()
+    }
+}
+
+impl Tally {
+    fn count(&mut self, answer: reqwest::Result<reqwest::Response>) {
+        self.sent += 1;
+        match answer {
+            Ok(answer) if answer.status() == 200 => {
+                let name = answer.headers().get("x-replica");
+                self.replicas
+                    .extend(name.and_then(|name| name.to_str().ok()).map(str::to_owned));
+            }
+            Ok(answer) => self.failures.push(answer.status().to_string()),
+            Err(error) => self.failures.push(format!("{error:?}")),
+        }
+    }
 }

@@ -8,6 +8,8 @@ mod bench;
 mod bodies;
 mod compression;
 mod connections;
+mod containers;
+mod ctl;
 mod headers;
 mod keepalive;
 mod lifecycle;
