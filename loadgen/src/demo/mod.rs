@@ -6,7 +6,11 @@ pub mod command;
 mod print;
 mod scaling;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 pub use scaling::{ScalingError, ScalingPlan, measure_scaling, scaling_record};
 
@@ -28,6 +32,8 @@ use crate::{
 const TOPOLOGIES: [&str; 3] = ["direct", "one", "two"];
 /// The documented profile, and the one that can reach the documented rate.
 const SCENARIOS: [&str; 2] = ["documented", "rate"];
+/// The demonstration takes no longer than this because of repeated runs.
+const BUDGET: Duration = Duration::from_secs(115);
 /// Efficiency of the second replica that the demonstration asks for.
 pub const LEAST_EFFICIENCY: f64 = 0.95;
 
@@ -43,12 +49,12 @@ pub struct Lengths {
 }
 
 impl Lengths {
-    /// Somewhat below two minutes in all.
+    /// About a minute and a half in all.
     #[must_use]
     pub fn usual() -> Self {
         Self {
-            warmup: Duration::from_secs(2),
-            measured: [Duration::from_secs(14), Duration::from_secs(8)],
+            warmup: Duration::from_millis(1500),
+            measured: [Duration::from_secs(13), Duration::from_secs(8)],
             scaling: ScalingPlan::usual(),
         }
     }
@@ -110,33 +116,18 @@ pub fn demonstrate(
     let findings = documented_findings(setup, thresholds)?;
     print::opening(lengths.total(), &topologies, &findings);
 
-    let mut runs: Vec<Measured> = Vec::new();
-    let count = topologies.len() * scenarios.len();
-    for topology in &topologies {
-        for (scenario, thresholds) in &scenarios {
-            let label = format!(
-                "[{}/{count}] {:<10} {:<6}",
-                runs.len() + 1,
-                scenario.name,
-                topology.name
-            );
-            let order = Order {
+    let mut orders = Vec::new();
+    // Scenario by scenario, so that runs that are compared lie close in time.
+    for (scenario, thresholds) in &scenarios {
+        for topology in &topologies {
+            orders.push(Order {
                 scenario: scenario.clone(),
                 topology: topology.clone(),
                 thresholds: *thresholds,
-            };
-            let mut run = measure(&order, setup, Arc::new(LiveProgress::new(label)), stop)
-                .map_err(as_usage)?;
-            stop_requested(stop)?;
-            let same_load = |other: &&Measured| other.summary.scenario == run.summary.scenario;
-            if topology.proxy
-                && let Some(direct) = runs.iter().find(same_load)
-            {
-                run.compare_with_direct(direct)?;
-            }
-            runs.push(run);
+            });
         }
     }
+    let runs = run_all(&orders, setup, lengths, stop)?;
     let folder = RunFolder::create(&setup.results, "demo", "all", &Commit::here())?;
     let scaling = measure_scaling(setup, lengths.scaling, &folder, stop)?;
     stop_requested(stop)?;
@@ -157,6 +148,57 @@ pub fn demonstrate(
     };
     print::results(&topologies, &done, &comparison.overheads);
     Ok(done)
+}
+
+/// Makes the runs. One that is invalid, say because other programs kept the generator from sending
+/// in time, says nothing about the target: it is made once more as long as the time budget allows.
+fn run_all(
+    orders: &[Order],
+    setup: &Setup,
+    lengths: Lengths,
+    stop: &StopToken,
+) -> anyhow::Result<Vec<Measured>> {
+    let begun = Instant::now();
+    let mut runs: Vec<Measured> = Vec::new();
+    for (index, order) in orders.iter().enumerate() {
+        let label = format!(
+            "[{}/{}] {:<10} {:<6}",
+            index + 1,
+            orders.len(),
+            order.scenario.name,
+            order.topology.name
+        );
+        let once = || {
+            let run = measure(
+                order,
+                setup,
+                Arc::new(LiveProgress::new(label.clone())),
+                stop,
+            );
+            let run = run.map_err(as_usage)?;
+            stop_requested(stop)?;
+            anyhow::Ok(run)
+        };
+        let mut run = once()?;
+        let rest: Duration = orders.iter().skip(index).map(length_of).sum();
+        if run.is_invalid() && begun.elapsed() + rest + lengths.scaling.total() < BUDGET {
+            eprintln!("{label} again: {}", run.summary.validity.reasons.join("; "));
+            run = once()?;
+        }
+        let same_load = |other: &&Measured| other.summary.scenario == run.summary.scenario;
+        if order.topology.proxy
+            && let Some(direct) = runs.iter().find(same_load)
+        {
+            run.compare_with_direct(direct)?;
+        }
+        runs.push(run);
+    }
+    Ok(runs)
+}
+
+/// Time that a run takes, starting and stopping included.
+fn length_of(order: &Order) -> Duration {
+    order.scenario.warmup + order.scenario.duration + Duration::from_secs(1)
 }
 
 /// A scenario with the lengths of the demonstration; users appear as much faster as it is shorter.

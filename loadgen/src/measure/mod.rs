@@ -173,9 +173,11 @@ fn measure_in(
     )?;
     let mut summary = outcome.summary;
     let length = Duration::from_secs_f64(summary.duration_s.max(0.0));
-    if let Some(from) = clock.measured_start() {
-        summary.processes = sampler.finish(from, length);
-    }
+    let sampled = clock
+        .measured_start()
+        .map(|from| sampler.finish(from, length))
+        .unwrap_or_default();
+    summary.processes = sampled.processes;
     let ended = topology.check().err();
     let tuning = tuning.map(Tuning::put_back);
     if summary.distributions == Distributions::default() {
@@ -186,6 +188,7 @@ fn measure_in(
         &mut summary,
         &order.scenario,
         setup.options.threads,
+        sampled.other_cores,
         ended,
         tuning.as_ref(),
     );

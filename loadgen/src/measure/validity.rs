@@ -11,6 +11,8 @@ use crate::{
 
 /// Share of all cores from which processes take CPU time from each other.
 const SATURATED: f64 = 0.90;
+/// Share of all cores that others may use before it shows in latencies.
+const BUSY_WITH_OTHERS: f64 = 0.15;
 /// Share of the generator's measured ceiling that deserves a warning.
 const NEAR_CEILING: f64 = 0.5;
 /// Share of the generator's measured ceiling beyond which it is the generator that is measured.
@@ -21,6 +23,7 @@ pub(super) fn complete(
     summary: &mut Summary,
     scenario: &Scenario,
     threads: usize,
+    other_cores: Option<f64>,
     ended: Option<TopologyError>,
     tuning: Option<&TuningRecord>,
 ) {
@@ -42,6 +45,16 @@ pub(super) fn complete(
             "the machine was saturated: {used:.2} of {cores} cores busy with the generator, the proxy and the replicas together"
         );
         add(summary, Verdict::Suspect, reason);
+    }
+    if let Some(others) = other_cores {
+        summary
+            .extra
+            .insert("other_programs_cores".to_owned(), others);
+        if others > BUSY_WITH_OTHERS * cores as f64 {
+            let reason =
+                format!("other programs kept {others:.2} of {cores} cores busy during the run");
+            add(summary, Verdict::Suspect, reason);
+        }
     }
     if let Some(ceiling) = ceiling(scenario.engine) {
         let all = ceiling * threads.max(1) as f64;

@@ -2,6 +2,7 @@
 //! its own, and what the growth of memory amounts to.
 
 mod growth;
+mod machine;
 mod process;
 
 pub use growth::{GrowthEstimate, estimate_growth};
@@ -13,7 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::process::{Reading, read};
+use self::{
+    machine::busy_s,
+    process::{Reading, read},
+};
 use crate::summary::ProcessSummary;
 
 /// A process to sample.
@@ -25,11 +29,28 @@ pub struct Watched {
     pub pid: u32,
 }
 
+/// What a finished sampler saw.
+#[derive(Debug, Clone, Default)]
+pub struct Sampled {
+    /// The watched processes.
+    pub processes: Vec<ProcessSummary>,
+    /// Cores that everything else on the machine kept busy; none when that cannot be read.
+    pub other_cores: Option<f64>,
+}
+
 /// Samples processes until it is finished or dropped.
 #[derive(Debug)]
 pub struct Sampler {
     stop: Sender<()>,
-    thread: JoinHandle<Vec<Track>>,
+    thread: JoinHandle<Tracks>,
+}
+
+/// What was read.
+#[derive(Debug, Default)]
+struct Tracks {
+    processes: Vec<Track>,
+    /// CPU seconds that the whole machine has spent so far.
+    machine: Vec<(Instant, f64)>,
 }
 
 /// What was read of one process.
@@ -48,15 +69,19 @@ impl Sampler {
     pub fn start(watched: Vec<Watched>, every: Duration) -> io::Result<Self> {
         let (stop, stopped) = mpsc::channel();
         let thread = Builder::new().name("sampler".into()).spawn(move || {
-            let mut tracks: Vec<_> = watched
-                .into_iter()
-                .map(|watched| Track {
-                    watched,
-                    readings: Vec::new(),
-                })
-                .collect();
+            let processes = watched.into_iter().map(|watched| Track {
+                watched,
+                readings: Vec::new(),
+            });
+            let mut tracks = Tracks {
+                processes: processes.collect(),
+                machine: Vec::new(),
+            };
             loop {
-                for track in &mut tracks {
+                if let Some(busy) = busy_s() {
+                    tracks.machine.push((Instant::now(), busy));
+                }
+                for track in &mut tracks.processes {
                     if let Some(reading) = read(track.watched.pid) {
                         track.readings.push((Instant::now(), reading));
                     }
@@ -73,21 +98,46 @@ impl Sampler {
     /// Ends sampling and sums up the window that began at `from` and lasted `length`. A process
     /// with fewer than two samples in the window is left out.
     #[must_use]
-    pub fn finish(self, from: Instant, length: Duration) -> Vec<ProcessSummary> {
+    pub fn finish(self, from: Instant, length: Duration) -> Sampled {
         drop(self.stop);
         let tracks = self.thread.join().unwrap_or_default();
-        tracks
+        let summaries = tracks
+            .processes
             .iter()
-            .filter_map(|track| summarise(track, from, length))
-            .collect()
+            .filter_map(|track| summarise(track, from, length));
+        let processes: Vec<_> = summaries.collect();
+        let own: f64 = processes
+            .iter()
+            .map(|process| process.cpu_percent / 100.0)
+            .sum();
+        let other_cores = busy_cores(&tracks.machine, from, length).map(|all| (all - own).max(0.0));
+        Sampled {
+            processes,
+            other_cores,
+        }
     }
+}
+
+fn is_inside(at: Instant, from: Instant, length: Duration) -> bool {
+    at >= from && at.duration_since(from) <= length
+}
+
+/// Cores that the machine kept busy in a window.
+fn busy_cores(readings: &[(Instant, f64)], from: Instant, length: Duration) -> Option<f64> {
+    let mut inside = readings
+        .iter()
+        .filter(|(at, _)| is_inside(*at, from, length));
+    let (first_at, first) = inside.next()?;
+    let (last_at, last) = inside.next_back()?;
+    let span_s = last_at.duration_since(*first_at).as_secs_f64();
+    (span_s > 0.0).then(|| (last - first) / span_s)
 }
 
 fn summarise(track: &Track, from: Instant, length: Duration) -> Option<ProcessSummary> {
     let inside: Vec<_> = track
         .readings
         .iter()
-        .filter(|(at, _)| *at >= from && at.duration_since(from) <= length)
+        .filter(|(at, _)| is_inside(*at, from, length))
         .collect();
     let ((first_at, first), (last_at, last)) = (inside.first()?, inside.last()?);
     let span_s = last_at.duration_since(*first_at).as_secs_f64();
@@ -150,7 +200,7 @@ mod tests {
         while from.elapsed() < Duration::from_millis(60) {
             std::hint::spin_loop();
         }
-        let found = sampler.finish(from, Duration::from_secs(60));
+        let found = sampler.finish(from, Duration::from_secs(60)).processes;
         assert_eq!(found.len(), 1, "a process that does not exist is left out");
         let own = &found[0];
         assert!(own.rss_min > 0 && own.rss_min <= own.rss_mean && own.rss_mean <= own.rss_max);
