@@ -2,6 +2,7 @@
 //! read through `/proc`.
 
 use std::{
+    ffi::OsString,
     fs::OpenOptions,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
@@ -9,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
@@ -40,6 +41,12 @@ impl Owned {
         core: Option<usize>,
         output: &Path,
     ) -> anyhow::Result<Self> {
+        // The programs in front of it would start, and only then fail.
+        ensure!(
+            program.is_file(),
+            "cannot start {name}: there is no {}",
+            program.display()
+        );
         let log = OpenOptions::new()
             .create(true)
             .append(true)
@@ -105,16 +112,26 @@ impl Drop for Owned {
     }
 }
 
-/// A command for `program`, kept on one core if one is named.
+/// A command for `program`, kept on one core if one is named, and asked to end if this program dies
+/// without a chance to say so.
+///
+/// Both are done by small programs that replace themselves with the next one, so the process id is
+/// that of `program`. `setpriv` is left out where there is none.
 pub fn pinned(program: &Path, core: Option<usize>) -> Command {
-    match core {
-        Some(core) => {
-            let mut command = Command::new("taskset");
-            command.args(["--cpu-list", &core.to_string()]).arg(program);
-            command
-        }
-        None => Command::new(program),
+    let mut words: Vec<OsString> = Vec::new();
+    if let Some(setpriv) = find("setpriv") {
+        words.push(setpriv.into());
+        words.extend(["--pdeathsig", "TERM", "--"].map(OsString::from));
     }
+    if let Some(core) = core {
+        words.extend(["taskset", "--cpu-list", &core.to_string()].map(OsString::from));
+    }
+    words.push(program.into());
+    let mut words = words.into_iter();
+    // There is at least the program itself.
+    let mut command = Command::new(words.next().unwrap_or_default());
+    command.args(words);
+    command
 }
 
 /// What a process tree has used.
