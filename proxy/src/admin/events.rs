@@ -138,10 +138,43 @@ fn changes(old: &States, new: &States, at: &str) -> Vec<Event> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::json;
+    use tokio::sync::Semaphore;
+    use weir_api::settings::Settings;
 
     use super::*;
+    use crate::settings::{Author, Conditions, Store};
+
+    #[tokio::test]
+    async fn a_slow_reader_loses_the_oldest_and_is_told() {
+        let store = Store::new(&Settings::default()).unwrap();
+        let closing = watch::Sender::new(false);
+        let mut reader = Reader {
+            first: None,
+            receiver: store.subscribe(),
+            closing: closing.subscribe(),
+            _place: Place::take(&Arc::new(Semaphore::new(1))).unwrap(),
+        };
+        for n in 0..300 {
+            let patch = json!({"connections": {"max": 100 + n}});
+            let author = Author::new("test", "");
+            store.patch(&patch, author, Conditions::default()).unwrap();
+        }
+        assert_eq!(reader.next().await, Some(Event::Missed { count: 44 }));
+        let mut last = 0;
+        for _ in 0..256 {
+            if let Some(Event::Settings { revision, .. }) = reader.next().await {
+                last = revision;
+            }
+        }
+        assert_eq!(last, 301);
+        closing.send_replace(true);
+        assert_eq!(reader.next().await, None);
+    }
 
     #[test]
     fn servers_that_change_come_and_go_are_told() {

@@ -34,6 +34,16 @@ pub(super) struct Place {
     _permit: Arc<OwnedSemaphorePermit>,
 }
 
+impl Place {
+    /// One of the places, if any is free.
+    pub(super) fn take(places: &Arc<Semaphore>) -> Option<Self> {
+        let permit = Arc::clone(places).try_acquire_owned().ok()?;
+        Some(Self {
+            _permit: Arc::new(permit),
+        })
+    }
+}
+
 #[derive(Clone)]
 pub(super) struct Guard {
     address: SocketAddr,
@@ -118,12 +128,9 @@ pub(super) async fn check(State(guard): State<Guard>, request: Request, next: Ne
 async fn work(guard: &Guard, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
     if path == "/v1/events" || path.ends_with("/drain") {
-        let Ok(permit) = Arc::clone(&guard.lasting).try_acquire_owned() else {
+        let Some(place) = Place::take(&guard.lasting) else {
             let message = format!("{LASTING} streams and drains are under way already");
             return Failure::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message).into_response();
-        };
-        let place = Place {
-            _permit: Arc::new(permit),
         };
         request.extensions_mut().insert(place.clone());
         let response = next.run(request).await;

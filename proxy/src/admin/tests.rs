@@ -18,6 +18,8 @@ use weir_api::{
 use super::*;
 use crate::settings::Store;
 
+mod tuning;
+
 fn file() -> Settings {
     let mut settings = Settings::default();
     let limit = RateLimit::new(Rate::per_second(10).unwrap());
