@@ -1,4 +1,4 @@
-//! Clients that send one request at a time: [`session`] for realism, [`wire`] for least cost.
+//! Clients that send one request at a time: `session` for realism, `wire` for least cost.
 
 mod http1;
 mod plan;
