@@ -21,10 +21,20 @@ RUNTIME=debian:$SUITE-slim
 BUILDER=rust:$(arg RUST_VERSION)-$SUITE
 LABEL=weir.local-base
 
+# What the image was made from, `foreign` for an image of somebody else's, nothing if there is none.
+made_from() {
+    docker image inspect --format "{{ or (index .Config.Labels \"$LABEL\") \"foreign\" }}" "$1" 2>/dev/null || true
+}
+
 case "${1-}" in
     '' | --runtime) ;;
     --remove)
-        docker images --quiet --filter "label=$LABEL" | sort -u | xargs --no-run-if-empty docker rmi --force
+        for image in "$RUNTIME" "$BUILDER"; do
+            case "$(made_from "$image")" in
+                '' | foreign) ;;
+                *) docker rmi --force "$image" >/dev/null && echo "$image: removed" ;;
+            esac
+        done
         exit 0
         ;;
     *)
@@ -32,11 +42,6 @@ case "${1-}" in
         exit 2
         ;;
 esac
-
-# What the image was made from, `foreign` for an image of somebody else's, nothing if there is none.
-made_from() {
-    docker image inspect --format "{{ or (index .Config.Labels \"$LABEL\") \"foreign\" }}" "$1" 2>/dev/null || true
-}
 
 # Whether there is nothing to do for image $1, which should be made from $2.
 is_current() {

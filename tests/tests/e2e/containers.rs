@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeSet,
+    ffi::OsStr,
     io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -20,6 +21,8 @@ use weir_tests::process::program;
 const BASE: &str = "debian:bookworm-slim";
 /// The longest that containers may take for one step on a busy machine.
 const BOUND: Duration = Duration::from_secs(60);
+/// The longest that one command may take, in seconds.
+const COMMAND_BOUND: &str = "120";
 /// User of the shipped images.
 const USER: &str = "10001";
 
@@ -29,6 +32,16 @@ async fn the_configuration_in_the_image_is_valid() {
     let checked = weir_tests::process::run("weir", &["check", file.to_str().unwrap()]).await;
     assert_eq!(checked.code, Some(0), "{}", checked.stderr);
     assert!(checked.stdout.contains("api:8000"), "{}", checked.stdout);
+}
+
+#[test]
+fn both_dockerfiles_make_the_same_images() {
+    let text = |name: &str| std::fs::read_to_string(folder().join(name)).unwrap();
+    let common = |text: &str| text[text.find("COPY docker/http-ok").unwrap()..].to_owned();
+    assert_eq!(
+        common(&text("Dockerfile")),
+        common(&text("Dockerfile.prebuilt"))
+    );
 }
 
 #[test]
@@ -149,10 +162,7 @@ fn skipped(reason: &str) {
 /// Why containers cannot be run here.
 fn no_engine() -> Option<String> {
     let answers = |args: &[&str]| {
-        let quiet = Command::new("docker")
-            .args(args)
-            .stdin(Stdio::null())
-            .output();
+        let quiet = bounded("docker").args(args).stdin(Stdio::null()).output();
         quiet.is_ok_and(|output| output.status.success())
     };
     if !answers(&["info", "--format", "{{.ServerVersion}}"]) {
@@ -167,7 +177,14 @@ fn no_engine() -> Option<String> {
 }
 
 fn docker(args: &[&str]) -> String {
-    run(Command::new("docker").args(args))
+    run(bounded("docker").args(args))
+}
+
+/// A command that ends by itself: an engine that hangs fails the test, it does not hold it up.
+fn bounded(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("timeout");
+    command.arg(COMMAND_BOUND).arg(program);
+    command
 }
 
 /// What a command wrote to its standard output; it has to succeed.
@@ -217,9 +234,9 @@ impl Compose {
 
     fn program(self) -> Command {
         match self {
-            Self::Standalone => Command::new("docker-compose"),
+            Self::Standalone => bounded("docker-compose"),
             Self::Plugin => {
-                let mut command = Command::new("docker");
+                let mut command = bounded("docker");
                 command.arg("compose");
                 command
             }
@@ -250,7 +267,7 @@ impl Stack {
             name: format!("weir-e2e-{}", std::process::id()),
         };
         let programs = program("weir");
-        run(Command::new(folder().join("build.sh"))
+        run(bounded(folder().join("build.sh"))
             .arg("--prebuilt")
             .arg(programs.parent().unwrap())
             .env("TAG", &stack.name));
@@ -326,7 +343,7 @@ impl Drop for Stack {
             .args(["down", "--volumes", "--timeout", "1"])
             .output();
         for image in ["weir", "weir-stand-in"] {
-            let _ = Command::new("docker")
+            let _ = bounded("docker")
                 .args(["rmi", &format!("{image}:{}", self.name)])
                 .output();
         }
