@@ -29,11 +29,10 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) -> impl Futur
 
 /// Waits until an asynchronous probe yields something, and returns that.
 #[track_caller]
-pub fn eventually_some<T, F, P>(what: &str, mut probe: P) -> impl Future<Output = T>
-where
-    F: Future<Output = Option<T>>,
-    P: FnMut() -> F,
-{
+pub fn eventually_some<T>(
+    what: &str,
+    mut probe: impl AsyncFnMut() -> Option<T>,
+) -> impl Future<Output = T> {
     within(what, async move {
         loop {
             if let Some(found) = probe().await {

@@ -390,7 +390,9 @@ impl KeySource for Request {
 fn request(ip: &str, token: &[u8], route: &str) -> Request {
     Request {
         ip: ip.parse().unwrap(),
-        headers: [("x-token".into(), token.to_vec())].into(),
+        headers: ["x-token", "x-other"]
+            .map(|name| (name.into(), token.to_vec()))
+            .into(),
         route: route.into(),
     }
 }
@@ -460,6 +462,10 @@ fn levels_outlive_a_change_of_settings_but_not_of_the_key() {
     assert_eq!(passed(&apply(off)), 50);
     assert_eq!(passed(&apply(setting(10, 26, vec![LimitKey::ClientIp]))), 1);
     assert_eq!(passed(&apply(setting(10, 20, vec![LimitKey::Global]))), 21);
+    // The same bytes would mean something else.
+    let by_header = |name: &str| setting(10, 20, vec![LimitKey::Header(name.into())]);
+    assert_eq!(passed(&apply(by_header("x-token"))), 21);
+    assert_eq!(passed(&apply(by_header("x-other"))), 21);
 }
 
 #[test]

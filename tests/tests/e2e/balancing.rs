@@ -49,7 +49,7 @@ async fn least_conn_avoids_the_busy_server() {
         let mut client = weir.connect().await;
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
         stuck.push(client);
-        eventually_some("the request to arrive", || async {
+        eventually_some("the request to arrive", async || {
             (slow.count() + quick.count() >= stuck.len()).then_some(())
         })
         .await;
@@ -143,7 +143,7 @@ async fn a_failed_server_rests_and_returns() {
     assert!(view["failures"].as_u64().unwrap() >= 2, "{view}");
 
     let _a = Origin::start_on(address, |_| Reply::text("a")).await;
-    eventually_some("the server to be used again", || async {
+    eventually_some("the server to be used again", async || {
         (weir.get("/").await.text() == "a").then_some(())
     })
     .await;

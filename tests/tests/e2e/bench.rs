@@ -174,7 +174,7 @@ async fn a_replica_killed_during_a_run_fails_no_more_than_was_in_flight_on_it_an
     let requests = async |at| number(&weir.admin.server(at).await["requests"]);
 
     let (done, (killed_at, in_flight)) = tokio::join!(bench.run(weir.addr()), async {
-        eventually_some("load on both replicas", || async {
+        eventually_some("load on both replicas", async || {
             (requests(a.addr()).await > 20 && weir.admin.in_flight(a.addr()).await >= 1)
                 .then_some(())
         })
@@ -183,17 +183,17 @@ async fn a_replica_killed_during_a_run_fails_no_more_than_was_in_flight_on_it_an
         let killed_at = SystemTime::now();
         a.process.kill().await;
         let at_b = requests(b.addr()).await;
-        eventually_some("the traffic to move to the other", || async {
+        eventually_some("the traffic to move to the other", async || {
             (requests(b.addr()).await > at_b + 20).then_some(())
         })
         .await;
-        eventually_some("the dead one to be taken out", || async {
+        eventually_some("the dead one to be taken out", async || {
             (weir.admin.server(killed_address).await["state"] == "failed").then_some(())
         })
         .await;
         a = Replica::start_on(killed_address, &capacity).await;
         let before = requests(killed_address).await;
-        eventually_some("the traffic to return", || async {
+        eventually_some("the traffic to return", async || {
             (requests(killed_address).await > before + 10).then_some(())
         })
         .await;

@@ -252,7 +252,7 @@ async fn an_aborted_request_is_given_up_at_the_server_and_counts_fall() {
     assert_eq!(weir.admin.in_flight(address).await, 1);
     client.reset();
     eventually("the server's connection to be closed", || api.open() == 0).await;
-    weir_tests::wait::eventually_some("the count to fall", || async {
+    weir_tests::wait::eventually_some("the count to fall", async || {
         (weir.admin.in_flight(address).await == 0).then_some(())
     })
     .await;

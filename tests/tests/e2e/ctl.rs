@@ -218,7 +218,7 @@ async fn saved_settings_are_in_the_file_with_its_comments_and_survive_a_restart(
     );
     std::fs::write(weir.config_path(), &commented).unwrap();
     weir.process.signal(Signal::SIGHUP);
-    eventually_some("the file to be read", || async {
+    eventually_some("the file to be read", async || {
         (weir.admin.settings().await["timeouts"]["read"] == "31s").then_some(())
     })
     .await;

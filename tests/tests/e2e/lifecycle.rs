@@ -17,7 +17,7 @@ async fn told_to_stop_it_finishes_what_is_in_flight() {
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
         api.is_serving(1).await;
         weir.process.signal(signal);
-        eventually_some("new clients to be refused", || async {
+        eventually_some("new clients to be refused", async || {
             Conn::try_open(weir.addr()).await.err()
         })
         .await;
@@ -108,11 +108,11 @@ async fn sighup_reads_the_file_again() {
         "not before it is told to"
     );
     weir.process.signal(Signal::SIGHUP);
-    eventually_some("the new file to apply", || async {
+    eventually_some("the new file to apply", async || {
         (weir.admin.settings().await["compression"]["level"] == 3).then_some(())
     })
     .await;
-    eventually_some("the new routes to apply", || async {
+    eventually_some("the new routes to apply", async || {
         (weir.get("/").await.status == 404).then_some(())
     })
     .await;
@@ -159,7 +159,7 @@ async fn patches_and_overrides_stay_above_a_reloaded_file() {
         "compression = { level = 7, min_length = '1KiB' }\n connections = { max = 500 }",
     );
     weir.process.signal(Signal::SIGHUP);
-    eventually_some("the new file to apply", || async {
+    eventually_some("the new file to apply", async || {
         (weir.admin.settings().await["compression"]["min_length"] == "1KiB").then_some(())
     })
     .await;
@@ -189,7 +189,7 @@ async fn levels_of_rate_limits_outlive_a_reload() {
     assert_eq!(admitted().await, 4);
     weir.rewrite_config("rate_limit.z.burst = 5");
     weir.process.signal(Signal::SIGHUP);
-    eventually_some("the new burst", || async {
+    eventually_some("the new burst", async || {
         (weir.admin.settings().await["rate_limit"]["z"]["burst"] == 5).then_some(())
     })
     .await;
@@ -244,7 +244,7 @@ async fn an_upgrade_refuses_nobody_and_finishes_what_is_in_flight() {
     let counted = new
         .metric("weir_requests_total{code=\"200\",route=\"/\"}")
         .await;
-    eventually_some("requests at the successor", || async {
+    eventually_some("requests at the successor", async || {
         (new.metric("weir_requests_total{code=\"200\",route=\"/\"}")
             .await
             > counted + 20.0)

@@ -79,7 +79,7 @@ async fn the_log_can_be_text_in_a_file() {
     weir.request("GET", "/a", "User-Agent: curl\r\nReferer: http://b/\r\n")
         .await
         .expect(200);
-    let line = weir_tests::wait::eventually_some("a line", || async {
+    let line = weir_tests::wait::eventually_some("a line", async || {
         std::fs::read_to_string(file.path())
             .ok()
             .filter(|text| text.ends_with('\n'))
@@ -123,7 +123,7 @@ async fn the_log_file_is_opened_anew_on_request() {
     weir_tests::eventually("a line", || lines(&file) == 1).await;
     std::fs::rename(&file, dir.path().join("rotated.log")).unwrap();
     weir.process.signal(nix::sys::signal::Signal::SIGUSR1);
-    weir_tests::wait::eventually_some("a line in the new file", || async {
+    weir_tests::wait::eventually_some("a line in the new file", async || {
         weir.get("/after").await.expect(200);
         (lines(&file) > 0).then_some(())
     })

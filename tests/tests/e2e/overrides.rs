@@ -20,7 +20,7 @@ async fn burst(weir: &Weir) -> Value {
 }
 
 async fn burst_becomes(weir: &Weir, value: u32) {
-    eventually_some("the override to end", || async {
+    eventually_some("the override to end", async || {
         (burst(weir).await == value).then_some(())
     })
     .await;
@@ -116,7 +116,7 @@ async fn a_later_change_is_not_undone_by_the_end_of_an_override() {
     weir.admin
         .patch(json!({ "rate_limit": { "z": { "burst": 33 } } }))
         .await;
-    eventually_some("the override to end", || async {
+    eventually_some("the override to end", async || {
         (weir.admin.settings().await["compression"]["level"] == 6).then_some(())
     })
     .await;
