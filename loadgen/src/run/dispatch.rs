@@ -35,6 +35,8 @@ pub(super) struct Dispatch {
     free: RefCell<VecDeque<usize>>,
     backlog: RefCell<VecDeque<Job>>,
     most: usize,
+    /// Arrivals handed to a lane that has not looked yet.
+    handed: Cell<usize>,
 }
 
 impl Dispatch {
@@ -46,6 +48,7 @@ impl Dispatch {
             free: RefCell::new(VecDeque::with_capacity(lanes)),
             backlog: RefCell::new(VecDeque::new()),
             most: most_waiting,
+            handed: Cell::new(0),
         }
     }
 
@@ -54,6 +57,7 @@ impl Dispatch {
         let lane = self.free.borrow_mut().pop_front();
         if let Some(inbox) = lane.and_then(|lane| self.inboxes.get(lane)) {
             inbox.job.set(Some(job));
+            self.handed.set(self.handed.get() + 1);
             if let Some(waker) = inbox.waker.borrow().as_ref() {
                 waker.wake_by_ref();
             }
@@ -79,6 +83,7 @@ impl Dispatch {
         self.free.borrow_mut().push_back(lane);
         poll_fn(|cx| {
             if let Some(job) = inbox.job.take() {
+                self.handed.set(self.handed.get() - 1);
                 return Poll::Ready(job);
             }
             let mut waker = inbox.waker.borrow_mut();
@@ -93,12 +98,14 @@ impl Dispatch {
         .await
     }
 
-    /// Takes back what no lane has started: arrivals that wait, and those handed to a lane that
-    /// has not looked yet.
-    pub(super) fn withdraw(&self) -> Vec<Job> {
-        let waiting = std::mem::take(&mut *self.backlog.borrow_mut());
-        let handed = self.inboxes.iter().filter_map(|inbox| inbox.job.take());
-        waiting.into_iter().chain(handed).collect()
+    /// Whether a lane is about to start what it was given.
+    pub(super) fn is_handing_over(&self) -> bool {
+        self.handed.get() > 0
+    }
+
+    /// Takes back what still waits for a lane.
+    pub(super) fn withdraw(&self) -> VecDeque<Job> {
+        std::mem::take(&mut *self.backlog.borrow_mut())
     }
 }
 
@@ -151,6 +158,9 @@ mod tests {
         assert!(poll(lane.as_mut()).is_none());
         let taken = (0..5).filter(|n| dispatch.offer(job(*n))).count();
         assert_eq!(taken, 3);
-        assert_eq!(dispatch.withdraw().len(), 3);
+        assert_eq!(dispatch.withdraw().len(), 2);
+        assert!(dispatch.is_handing_over());
+        assert_eq!(poll(lane.as_mut()).unwrap().intended, 0);
+        assert!(!dispatch.is_handing_over());
     }
 }

@@ -33,6 +33,8 @@ pub(super) struct Shared {
     pub(super) epoch: Cell<Instant>,
     /// When the load ends; earlier than planned if somebody asks for it.
     pub(super) end: Cell<Nanos>,
+    /// Whether it has ended: no further arrivals are offered.
+    pub(super) over: Cell<bool>,
     pub(super) recorder: RefCell<Recorder>,
     pub(super) watch: Watch,
     pub(super) dispatch: Dispatch,

@@ -21,6 +21,8 @@ const SAMPLES_FOR_P99: u64 = 1_000;
 const LITTLES_LAW_TOLERANCE: f64 = 0.05;
 /// A generator thread that is busier than this may have been the bottleneck.
 const BUSY_THREAD: f64 = 0.9;
+/// Share of arrivals that could not be sent before it is worth a remark; they are always counted.
+const UNSENT: f64 = 0.001;
 /// Share of arrivals that had to wait for a free connection before it is worth a remark.
 const WAITED: f64 = 0.01;
 
@@ -285,7 +287,7 @@ fn judge(evidence: &Evidence<'_>) -> Validity {
             ),
         );
     }
-    if evidence.unsent > 0 {
+    if share(evidence.unsent, evidence.intended) > UNSENT {
         against(
             Verdict::Suspect,
             format!(

@@ -40,6 +40,8 @@ const SHORTEST_SLEEP: Duration = Duration::from_micros(50);
 const LONGEST_BACKLOG: f64 = 10.0;
 /// Arrivals offered in a row, when behind schedule, before the lanes get a turn.
 const OFFERED_AT_ONCE: u32 = 64;
+/// Arrivals that were due before the end may be offered this much after it.
+const LATE_OFFERS: Duration = Duration::from_millis(100);
 /// After the end, whether requests are still on their way is checked this often.
 const DRAIN_STEP: Duration = Duration::from_millis(2);
 /// Longest wait for stragglers after somebody asked for an early end.
@@ -129,6 +131,7 @@ impl Worker {
             timeline: self.timeline,
             epoch: Cell::new(Instant::now()),
             end: Cell::new(self.timeline.end()),
+            over: Cell::new(false),
             recorder: RefCell::new(self.recorder),
             watch: Watch::default(),
             dispatch: Dispatch::new(numbers.len(), most_waiting),
@@ -219,6 +222,8 @@ struct Arrivals {
     /// Offered, and dropped because too many waited; measured part only.
     offered: u64,
     dropped: u64,
+    /// Whether the schedule is over.
+    done: bool,
 }
 
 impl Arrivals {
@@ -233,6 +238,7 @@ impl Arrivals {
             pending: None,
             offered: 0,
             dropped: 0,
+            done: false,
         }
     }
 
@@ -240,7 +246,10 @@ impl Arrivals {
     fn draw(&mut self) -> Option<(Nanos, usize)> {
         loop {
             // Every worker draws all of them, so that the sequence does not depend on their number.
-            let at = self.pacer.next_event()?;
+            let Some(at) = self.pacer.next_event() else {
+                self.done = true;
+                return None;
+            };
             let endpoint = self.plan.choose(&mut self.random);
             let turn = self.count % self.workers as u64;
             self.count += 1;
@@ -333,7 +342,8 @@ async fn arrive(shared: Rc<Shared>, arrivals: SharedArrivals, alarm: Alarm) {
             }
         }
         let offered = shared.now();
-        if offered >= shared.end.get() {
+        // Ended early, or hopelessly late: the pending arrival stays where it is, to be counted.
+        if shared.over.get() {
             return;
         }
         let job = Job {
@@ -369,6 +379,14 @@ async fn finish(
 ) -> Ended {
     let (stopped, cpu_before) = wait_for_end(&shared, stop).await;
     let at = shared.now().min(shared.timeline.end());
+    if let (false, Some(arrivals)) = (stopped, &arrivals) {
+        // What was due in the last moment is late by no fault of the target: let it go.
+        let patience = Instant::now() + LATE_OFFERS;
+        while !arrivals.borrow().done && Instant::now() < patience {
+            tokio::time::sleep(DRAIN_STEP).await;
+        }
+    }
+    shared.over.set(true);
     shared.end.set(at);
     let cpu = match (cpu_before, thread_cpu()) {
         (Some(before), Some(after)) => after.saturating_sub(before),
@@ -390,7 +408,8 @@ async fn finish(
         drain
     };
     let patience = Instant::now() + drain;
-    while shared.recorder.borrow().in_flight() > 0 && Instant::now() < patience {
+    let busy = || shared.dispatch.is_handing_over() || shared.recorder.borrow().in_flight() > 0;
+    while busy() && Instant::now() < patience {
         tokio::time::sleep(DRAIN_STEP).await;
     }
     let now = shared.now();
