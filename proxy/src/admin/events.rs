@@ -76,17 +76,14 @@ impl Reader {
 /// Upstream, server and address, and the state.
 type States = BTreeMap<(String, String, String), String>;
 
-/// Tells when servers change their states, as long as somebody reads events. Runs until it is dropped.
+/// Tells when servers change their states. Runs until it is dropped. It also looks when nobody reads, so
+/// that a reader sees a change that comes right after its subscription.
 pub(super) async fn watch_servers(state: AdminState) {
     let mut last: Option<States> = None;
     let mut tick = tokio::time::interval(LOOK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        if !state.store.has_subscribers() {
-            last = None;
-            continue;
-        }
         let now = states(&(state.upstreams)());
         if let Some(last) = &last {
             for event in changes(last, &now, &state.store.timestamp()) {

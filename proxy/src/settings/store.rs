@@ -313,12 +313,6 @@ impl Store {
         self.events.subscribe()
     }
 
-    /// Whether anybody reads events.
-    #[must_use]
-    pub fn has_subscribers(&self) -> bool {
-        self.events.receiver_count() > 0
-    }
-
     /// Tells the readers of events, if there are any.
     pub fn tell(&self, event: Event) {
         // An error only says that there is none.

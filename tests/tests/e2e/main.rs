@@ -23,3 +23,4 @@ mod routing;
 mod settings;
 mod strictness;
 mod timeouts;
+mod tuning;
