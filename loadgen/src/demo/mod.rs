@@ -133,7 +133,7 @@ pub fn demonstrate(
     stop_requested(stop)?;
 
     let gate = overall(&runs, &scaling);
-    let comparison = compare(&folder, &runs, scaling.clone(), gate, findings);
+    let comparison = compare(&runs, scaling.clone(), gate, findings);
     let parts: Vec<_> = runs
         .iter()
         .map(|run| (run.record.clone(), run.summary.clone()))
@@ -253,7 +253,6 @@ fn overall(runs: &[Measured], scaling: &ScalingRecord) -> Gate {
 }
 
 fn compare(
-    folder: &RunFolder,
     runs: &[Measured],
     scaling: ScalingRecord,
     gate: Gate,
@@ -293,10 +292,7 @@ fn compare(
     ComparisonRecord {
         format: ComparisonRecord::FORMAT,
         title: "No proxy, one replica, two replicas".to_owned(),
-        description: format!(
-            "The documented profile, shortened, and the rate profile on three topologies of processes on this machine ({}); then one replica against two at saturation. One run each; stand-in replicas with declared capacity.",
-            folder.name()
-        ),
+        description: "The documented profile, shortened, and the rate profile on three topologies of processes on this machine; then one replica against two at saturation. One run each; stand-in replicas with declared capacity.".to_owned(),
         gate: gate.text().to_owned(),
         provenance: Provenance::collect(now_utc()),
         runs: runs

@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 
 /// Steps a decade of `1 / (1 - q)` in the percentile curve.
 const STEPS_PER_DECADE: u32 = 16;
-/// Logarithmic bins a decade in the histogram.
-const BINS_PER_DECADE: f64 = 24.0;
+/// Bins that the histogram should have between the smallest and the largest value.
+const WANTED_BINS: f64 = 40.0;
+/// Fewest and most logarithmic bins a decade; more would be finer than the three digits recorded.
+const BINS_PER_DECADE: (f64, f64) = (24.0, 240.0);
 /// Microseconds in a millisecond: histograms count microseconds, reports show milliseconds.
 const US_PER_MS: f64 = 1000.0;
 
@@ -94,12 +96,14 @@ fn quantiles(histogram: &Histogram<u64>) -> Vec<QuantilePoint> {
 }
 
 fn bins(histogram: &Histogram<u64>) -> Vec<Bin> {
+    let decades = (histogram.max().max(1) as f64 / histogram.min().max(1) as f64).log10();
+    let per_decade = (WANTED_BINS / decades).clamp(BINS_PER_DECADE.0, BINS_PER_DECADE.1);
     let mut bins: Vec<Bin> = Vec::new();
     for value in histogram.iter_recorded() {
         let us = value.value_iterated_to().max(1) as f64;
-        let slot = (us.log10() * BINS_PER_DECADE).floor();
-        let from_ms = 10_f64.powf(slot / BINS_PER_DECADE) / US_PER_MS;
-        let to_ms = 10_f64.powf((slot + 1.0) / BINS_PER_DECADE) / US_PER_MS;
+        let slot = (us.log10() * per_decade).floor();
+        let from_ms = 10_f64.powf(slot / per_decade) / US_PER_MS;
+        let to_ms = 10_f64.powf((slot + 1.0) / per_decade) / US_PER_MS;
         let count = value.count_at_value();
         match bins.last_mut() {
             Some(last) if last.from_ms == from_ms => last.count += count,

@@ -3,6 +3,9 @@
 /// Largest number of nines that the percentile axis shows.
 const MOST_NINES: i32 = 7;
 
+/// A logarithmic axis that spans less than this factor has evenly spaced ticks.
+const SHORT_SPAN: f64 = 4.0;
+
 /// How values map to positions along an axis, and what its ticks say.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Axis {
@@ -116,10 +119,18 @@ impl Axis {
                     .map(|value| (value, with_unit(value, step, unit)))
                     .collect()
             }
-            Self::Log { from, to, unit } => log_ticks(*from, *to, wanted)
-                .into_iter()
-                .map(|value| (value.log10(), with_unit(value, value, unit)))
-                .collect(),
+            Self::Log { from, to, unit } => {
+                let values = log_ticks(*from, *to, wanted);
+                let gaps = values
+                    .windows(2)
+                    .map(|pair| pair.iter().rev().copied().reduce(|b, a| b - a));
+                let step = gaps.flatten().fold(f64::INFINITY, f64::min);
+                let step = if step.is_finite() { step } else { *from };
+                values
+                    .into_iter()
+                    .map(|value| (value.log10(), with_unit(value, step.min(value), unit)))
+                    .collect()
+            }
             Self::Percentile { to } => {
                 let nines = self.position(*to);
                 let mut ticks = vec![(0.0, "0 %".to_owned())];
@@ -150,8 +161,15 @@ fn nice_step(rough: f64) -> f64 {
         .unwrap_or(10.0 * magnitude)
 }
 
-/// 1-2-5 values of each decade, thinned to whole decades when they would be too many.
+/// 1-2-5 values of each decade, thinned to whole decades when they would be too many; evenly spaced
+/// values when the span is so short that there would be hardly any.
 fn log_ticks(from: f64, to: f64, wanted: usize) -> Vec<f64> {
+    if to < from * SHORT_SPAN {
+        let step = nice_step((to - from) / wanted.max(1) as f64);
+        let first = (from / step).ceil() as i64;
+        let last = (to / step + 1e-9).floor() as i64;
+        return (first..=last).map(|index| index as f64 * step).collect();
+    }
     let mut best = Vec::new();
     for factors in [&[1.0, 2.0, 5.0][..], &[1.0, 3.0][..], &[1.0][..]] {
         let mut ticks = Vec::new();
@@ -211,6 +229,22 @@ mod tests {
         };
         let texts: Vec<_> = axis.ticks(5).into_iter().map(|(_, text)| text).collect();
         assert_eq!(texts, ["0 ms", "20 ms", "40 ms", "60 ms", "80 ms"]);
+    }
+
+    #[test]
+    fn a_log_axis_has_several_ticks_however_short_or_long() {
+        for (from, to) in [(10.0, 16.0), (9.8, 10.3), (1.0, 90.0), (0.01, 40_000.0)] {
+            let ticks = Axis::Log {
+                from,
+                to,
+                unit: "ms",
+            }
+            .ticks(6);
+            assert!((3..=12).contains(&ticks.len()), "{from} {to}: {ticks:?}");
+            let mut texts: Vec<_> = ticks.iter().map(|(_, text)| text).collect();
+            texts.dedup();
+            assert_eq!(texts.len(), ticks.len(), "{ticks:?}");
+        }
     }
 
     #[test]
