@@ -237,6 +237,15 @@ fn silent_keys_are_cleared_away_by_new_ones() {
 }
 
 #[test]
+fn a_silent_key_that_is_still_ahead_of_its_rate_is_not_forgotten() {
+    let policy = Policy::new(Rate::per_minute(1).unwrap(), 20, Delay::Never);
+    let zone = Zone::new(100);
+    assert_eq!(volley(&zone, &policy, 50, 0), 21);
+    zone.check(b"new", &policy, 60_000);
+    assert_eq!(volley(&zone, &policy, 50, 60_000), 0);
+}
+
+#[test]
 fn a_dry_run_counts_and_lets_pass() {
     let policy = Policy::new(per_second(10), 1, Delay::After(0)).dry_run(true);
     let zone = Zone::new(8);

@@ -1,6 +1,8 @@
 //! Bodies in both directions, and answers without one.
 
-use weir_tests::{Framing, Gate, Origin, Reply, Weir, eventually};
+use std::time::Duration;
+
+use weir_tests::{Conn, Framing, Gate, Origin, Reply, Weir, eventually};
 
 #[tokio::test]
 async fn a_body_of_known_length_arrives_with_its_length() {
@@ -273,4 +275,156 @@ async fn a_client_that_leaves_within_its_body_reaches_nobody_as_a_whole_request(
     weir.logged(1).await;
     assert_eq!(api.count(), 0);
     assert_eq!(weir.get("/").await.status, 200, "and nothing is poisoned");
+}
+
+#[tokio::test]
+async fn fields_that_describe_a_body_that_is_not_sent_confuse_nobody() {
+    let api = Origin::start(
+        |request| match (request.method.as_str(), request.target.as_str()) {
+            ("HEAD", "/chunked") => Reply::empty(200).header("Transfer-Encoding", "chunked"),
+            ("HEAD", _) => Reply::empty(200).header("Content-Length", "1000000"),
+            (_, "/304") => Reply::empty(304).header("Content-Length", "1000000"),
+            _ => Reply::text("ok"),
+        },
+    )
+    .await;
+    let weir = Weir::before(&[&api]).start().await;
+    let mut client = weir.connect().await;
+    for _ in 0..2 {
+        client.request("HEAD", "/", "").await.expect(200);
+        client.request("HEAD", "/chunked", "").await.expect(200);
+        client.get("/304").await.expect(304);
+        assert_eq!(client.get("/").await.expect(200).text(), "ok");
+    }
+    assert_eq!(api.accepted(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_answer_goes_to_another_request() {
+    let (a, b) = (Origin::echo().await, Origin::echo().await);
+    let weir = Weir::before(&[&a, &b])
+        .with("upstream.api.keepalive = 4")
+        .start()
+        .await;
+    let clients = (0..24_usize).map(|n| {
+        let to = weir.addr();
+        tokio::spawn(async move {
+            let mut client = Conn::open(to).await;
+            for round in 0..40_usize {
+                let word = format!("{n}-{round}-");
+                let body = word.repeat(1 + (n * 7919 + round * 104_729) % 700);
+                let length = body.len();
+                let text = if (n + round) % 3 == 0 {
+                    let (half, rest) = body.split_at(length / 2);
+                    format!(
+                        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{half}\r\n{:x}\r\n{rest}\r\n0\r\n\r\n",
+                        half.len(),
+                        rest.len()
+                    )
+                } else {
+                    format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{body}")
+                };
+                // Two at once now and then.
+                let copies = 1 + round % 2;
+                client.send(text.repeat(copies)).await;
+                for _ in 0..copies {
+                    assert!(client.answer().await.expect(200).text() == body, "{word}");
+                }
+            }
+        })
+    });
+    for client in clients.collect::<Vec<_>>() {
+        client.await.unwrap();
+    }
+    assert_eq!((a.faults(), b.faults()), (Vec::new(), Vec::new()));
+}
+
+/// Resident memory of the proxy in MiB.
+fn resident(weir: &Weir) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", weir.process.id())).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS"))
+        .unwrap();
+    line.split_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse::<u64>()
+        .unwrap()
+        / 1024
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_costs_no_memory() {
+    let api = Origin::answering(Reply::sized(vec![b'x'; 100 << 20])).await;
+    let weir = Weir::before(&[&api]).start().await;
+    weir.get("/").await.expect(200);
+    let before = resident(&weir);
+    let mut client = weir.connect().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    api.is_serving(1).await;
+    // Time to take in far more than it may hold.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let grown = resident(&weir).saturating_sub(before);
+    assert!(grown < 16, "{grown} MiB for a client that reads nothing");
+    assert_eq!(
+        client.answer().await.body.len(),
+        100 << 20,
+        "and nothing is lost"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_reads_slowly_costs_no_memory() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let accepting = tokio::spawn(async move { listener.accept().await.unwrap().0 });
+    let weir = Weir::before(&[&address])
+        .with("client.max_body = '1GiB'")
+        .start()
+        .await;
+    let before = resident(&weir);
+    let mut client = weir.connect().await;
+    client
+        .send(format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n",
+            100 << 20
+        ))
+        .await;
+    let sending = tokio::spawn(async move {
+        client.send(vec![b'x'; 100 << 20]).await;
+        client
+    });
+    let _silent = accepting.await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let grown = resident(&weir).saturating_sub(before);
+    assert!(grown < 16, "{grown} MiB for a server that reads nothing");
+    assert!(!sending.is_finished(), "the client is held back");
+    sending.abort();
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_within_an_answer_frees_the_server() {
+    let api = Origin::answering(Reply::sized(vec![b'x'; 50 << 20])).await;
+    let weir = Weir::before(&[&api]).start().await;
+    let address = weir_tests::weir::Server::addr(&api);
+    for _ in 0..3 {
+        let mut client = weir.connect().await;
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        client.receive().await;
+        client.reset();
+    }
+    eventually("the server's connections to be given up", || {
+        api.count() == 3 && api.open() == 0
+    })
+    .await;
+    weir_tests::wait::eventually_some("the count to fall", async || {
+        (weir.admin.in_flight(address).await == 0).then_some(())
+    })
+    .await;
+    assert_eq!(
+        weir.admin.server(address).await["failures"],
+        0,
+        "not the server's fault"
+    );
 }
