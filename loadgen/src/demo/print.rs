@@ -6,7 +6,7 @@ use comfy_table::{Cell, CellAlignment};
 
 use super::{Demonstration, LEAST_EFFICIENCY};
 use crate::{
-    judge::{Row, Status, milliseconds, plain_table, status_cell},
+    judge::{Row, Status, milliseconds, plain_table, status_cell, wrapped},
     lint::Finding,
     measure::Measured,
     report::{Overhead, ScenarioOverhead},
@@ -38,7 +38,7 @@ pub(super) fn opening(total: Duration, topologies: &[TopologySpec], findings: &[
         for finding in findings {
             println!(
                 "{}",
-                indented(
+                wrapped(
                     &format!("{}: {}", finding.code, finding.title),
                     "  - ",
                     "    "
@@ -64,7 +64,7 @@ pub(super) fn results(
         println!("\n{} — {}", topology.name, topology.description);
         println!("{}", verdict_table(&runs));
         for run in &runs {
-            println!("{}", indented(&remarks(run), "  ", "    "));
+            println!("{}", wrapped(&remarks(run), "  ", "    "));
         }
     }
     scaling(done);
@@ -162,9 +162,9 @@ fn scaling(done: &Demonstration) {
         "FAIL"
     };
     println!("  efficiency ≥ {LEAST_EFFICIENCY}: {verdict}");
-    println!("{}", indented(&scaling.explanation, "  ", "  "));
+    println!("{}", wrapped(&scaling.explanation, "  ", "  "));
     for reason in &scaling.validity.reasons {
-        println!("{}", indented(reason, "  ! ", "    "));
+        println!("{}", wrapped(reason, "  ! ", "    "));
     }
 }
 
@@ -217,26 +217,6 @@ fn tuning(runs: &[Measured]) {
             changes.join(", "),
             tuning.problem
         );
-        println!("{}", indented(text.trim_end(), "  - ", "    "));
+        println!("{}", wrapped(text.trim_end(), "  - ", "    "));
     }
-}
-
-/// Text broken at 98 columns.
-fn indented(text: &str, first: &str, rest: &str) -> String {
-    let mut lines = Vec::new();
-    let mut line = first.to_owned();
-    let mut empty = true;
-    for word in text.split_whitespace() {
-        if !empty && line.chars().count() + 1 + word.chars().count() > 98 {
-            lines.push(std::mem::replace(&mut line, rest.to_owned()));
-            empty = true;
-        }
-        if !empty {
-            line.push(' ');
-        }
-        line += word;
-        empty = false;
-    }
-    lines.push(line);
-    lines.join("\n")
 }

@@ -8,7 +8,7 @@ mod table;
 mod thresholds;
 
 pub use gate::{Gate, gate};
-pub use table::{endpoint_table, plain_table, rows_table, status_cell};
+pub use table::{endpoint_table, plain_table, rows_table, status_cell, wrapped};
 pub use thresholds::{Thresholds, ThresholdsError};
 
 use serde::{Deserialize, Serialize};

@@ -77,6 +77,27 @@ pub fn endpoint_table(endpoints: &[EndpointSummary]) -> Table {
     table
 }
 
+/// Text broken before the edge of a terminal; the first line begins with `first`, others with `rest`.
+#[must_use]
+pub fn wrapped(text: &str, first: &str, rest: &str) -> String {
+    let mut lines = Vec::new();
+    let mut line = first.to_owned();
+    let mut empty = true;
+    for word in text.split_whitespace() {
+        if !empty && line.chars().count() + 1 + word.chars().count() > usize::from(WIDTH) - 2 {
+            lines.push(std::mem::replace(&mut line, rest.to_owned()));
+            empty = true;
+        }
+        if !empty {
+            line.push(' ');
+        }
+        line += word;
+        empty = false;
+    }
+    lines.push(line);
+    lines.join("\n")
+}
+
 fn color(status: Status) -> Color {
     match status {
         Status::Pass => Color::Green,

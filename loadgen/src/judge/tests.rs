@@ -160,3 +160,16 @@ fn tables_stay_within_a_terminal() {
     );
     assert!(text.contains("not reachable"), "{text}");
 }
+
+#[test]
+fn text_is_broken_before_the_edge() {
+    let text = wrapped(&"word ".repeat(60), "  - ", "    ");
+    assert!(text.lines().count() > 2 && text.lines().all(|line| line.chars().count() <= 98));
+    assert!(
+        text.starts_with("  - word")
+            && text
+                .lines()
+                .skip(1)
+                .all(|line| line.starts_with("    word"))
+    );
+}
