@@ -66,9 +66,10 @@ pub(crate) struct RunArgs {
     /// server.upgrade_socket and drains; no connection is refused meanwhile.
     #[arg(long)]
     pub(crate) upgrade: bool,
-    /// Exit, as on SIGTERM, when the parent process ends. For test harnesses.
-    #[arg(long)]
-    pub(crate) exit_with_parent: bool,
+    /// Exit, as on SIGTERM, when process PID, the one that starts this, is not its parent any more.
+    /// For test harnesses.
+    #[arg(long, value_name = "PID")]
+    pub(crate) exit_with_parent: Option<u32>,
 }
 
 impl Cli {

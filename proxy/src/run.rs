@@ -228,7 +228,6 @@ async fn until_told_to_stop(
     engine: &Engine,
     store: &Store,
 ) -> anyhow::Result<&'static str> {
-    let parent = nix::unistd::getppid();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut quit = signal(SignalKind::quit())?;
@@ -239,16 +238,20 @@ async fn until_told_to_stop(
             _ = terminate.recv() => return Ok("SIGTERM"),
             _ = interrupt.recv() => return Ok("SIGINT"),
             _ = quit.recv() => return Ok("SIGQUIT"),
-            () = parent_gone(parent), if args.exit_with_parent => return Ok("parent process ended"),
+            () = parent_gone(args.exit_with_parent) => return Ok("parent process ended"),
             _ = hangup.recv() => reload(&args.config, config, engine, store),
             _ = user1.recv() => engine.reopen_log(),
         }
     }
 }
 
-/// Resolves when this process has been handed to another parent.
-async fn parent_gone(parent: nix::unistd::Pid) {
-    while nix::unistd::getppid() == parent {
+/// Resolves when this process has been handed to another parent; never, if none is named. The name comes
+/// from the parent itself: one that was killed while this process started is noticed too.
+async fn parent_gone(parent: Option<u32>) {
+    let Some(parent) = parent else {
+        return std::future::pending().await;
+    };
+    while std::os::unix::process::parent_id() == parent {
         tokio::time::sleep(PARENT_CHECK).await;
     }
 }

@@ -66,9 +66,9 @@ pub struct Args {
     /// Write addresses and process id to this file, as JSON, once connections are accepted.
     #[arg(long, value_name = "FILE")]
     ports_file: Option<PathBuf>,
-    /// End when the process that started this one is gone.
-    #[arg(long)]
-    exit_with_parent: bool,
+    /// End when process PID, the one that starts this, is not its parent any more.
+    #[arg(long, value_name = "PID")]
+    exit_with_parent: Option<u32>,
 }
 
 /// Distribution of service times by name.
@@ -152,8 +152,7 @@ fn write_ports(path: &Path, addresses: &[SocketAddr]) -> anyhow::Result<()> {
 }
 
 /// Stops on the first signal, from a thread of its own; a second one ends the process at once.
-fn stop_on_signals(stop: watch::Sender<bool>, with_parent: bool) -> std::io::Result<()> {
-    let parent = std::os::unix::process::parent_id();
+fn stop_on_signals(stop: watch::Sender<bool>, parent: Option<u32>) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -171,7 +170,7 @@ fn stop_on_signals(stop: watch::Sender<bool>, with_parent: bool) -> std::io::Res
                 let orphaned = async {
                     loop {
                         tokio::time::sleep(PARENT_CHECK).await;
-                        if with_parent && std::os::unix::process::parent_id() != parent {
+                        if parent.is_some_and(|pid| pid != std::os::unix::process::parent_id()) {
                             return;
                         }
                     }

@@ -62,6 +62,7 @@ impl Child {
             .arg("--ports-file")
             .arg(&ports_file)
             .arg("--exit-with-parent")
+            .arg(std::process::id().to_string())
             .stdin(Stdio::null())
             .stdout(output)
             .stderr(errors)

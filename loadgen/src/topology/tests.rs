@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A shell script that is called like a child of a topology: its last arguments are
-/// `--ports-file FILE --exit-with-parent`.
+/// `--ports-file FILE --exit-with-parent PID`.
 fn script(folder: &Path, body: &str) -> PathBuf {
     let path = folder.join("program");
     let find_file = "while [ $# -gt 0 ]; do [ \"$1\" = --ports-file ] && file=$2; shift; done";
