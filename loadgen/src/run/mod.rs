@@ -3,6 +3,7 @@
 //! [`drive`] blocks the calling thread; worker threads with runtimes of their own send the load,
 //! and one collecting thread merges what they recorded, once a second.
 
+mod arrivals;
 pub mod command;
 mod dispatch;
 mod driver;

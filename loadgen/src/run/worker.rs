@@ -12,7 +12,6 @@ use nix::sys::{
     resource::{UsageWho, getrusage},
     time::TimeValLike as _,
 };
-use rand::{SeedableRng as _, rngs::SmallRng};
 use tokio::{
     runtime::{Builder, LocalOptions},
     sync::oneshot,
@@ -21,7 +20,8 @@ use tokio::{
 
 use super::{
     RunError, RunOptions, StopToken,
-    dispatch::{Dispatch, Job},
+    arrivals::{Arrivals, SharedArrivals, arrive},
+    dispatch::Dispatch,
     lane::{Lane, Shared},
 };
 use crate::{
@@ -34,12 +34,8 @@ use crate::{
 
 /// Lanes that connect and log in at the same time before the load begins.
 const PREPARED_AT_ONCE: usize = 32;
-/// Arrivals closer together than this are sent in one go: waking up for each would cost more.
-const SHORTEST_SLEEP: Duration = Duration::from_micros(50);
 /// Arrivals may wait for a free lane for this long, at the peak rate, before they are dropped.
 const LONGEST_BACKLOG: f64 = 10.0;
-/// Arrivals offered in a row, when behind schedule, before the lanes get a turn.
-const OFFERED_AT_ONCE: u32 = 64;
 /// Arrivals that were due before the end may be offered this much after it.
 const LATE_OFFERS: Duration = Duration::from_millis(100);
 /// After the end, whether requests are still on their way is checked this often.
@@ -209,72 +205,6 @@ fn collect<C>(joined: Joined<C>, done: &mut Vec<(usize, Lane<C>)>) -> Result<(),
     }
 }
 
-/// The arrivals that fall to one worker, and how far it has got through them.
-struct Arrivals {
-    pacer: ArrivalPacer,
-    plan: Arc<Plan>,
-    random: SmallRng,
-    count: u64,
-    index: usize,
-    workers: usize,
-    /// Drawn, but not offered to a lane yet.
-    pending: Option<(Nanos, usize)>,
-    /// Offered, and dropped because too many waited; measured part only.
-    offered: u64,
-    dropped: u64,
-    /// Whether the schedule is over.
-    done: bool,
-}
-
-impl Arrivals {
-    fn new(plan: Arc<Plan>, pacer: ArrivalPacer, index: usize, workers: usize) -> Self {
-        Self {
-            random: SmallRng::seed_from_u64(lane_seed(plan.seed, u32::MAX)),
-            pacer,
-            plan,
-            count: 0,
-            index,
-            workers,
-            pending: None,
-            offered: 0,
-            dropped: 0,
-            done: false,
-        }
-    }
-
-    /// The next arrival of this worker: when, and which endpoint.
-    fn draw(&mut self) -> Option<(Nanos, usize)> {
-        loop {
-            // Every worker draws all of them, so that the sequence does not depend on their number.
-            let Some(at) = self.pacer.next_event() else {
-                self.done = true;
-                return None;
-            };
-            let endpoint = self.plan.choose(&mut self.random);
-            let turn = self.count % self.workers as u64;
-            self.count += 1;
-            if turn == self.index as u64 {
-                let at = u64::try_from(at.as_nanos()).unwrap_or(u64::MAX);
-                self.pending = Some((at, endpoint));
-                return self.pending;
-            }
-        }
-    }
-
-    /// How many were due before the end and yet not offered.
-    fn left_behind(&mut self, timeline: Timeline, end: Nanos) -> u64 {
-        let mut left = 0;
-        let mut next = self.pending.take();
-        while let Some((at, _)) = next.filter(|(at, _)| *at < end) {
-            left += u64::from(timeline.counts(at));
-            next = self.draw();
-        }
-        left
-    }
-}
-
-type SharedArrivals = Rc<RefCell<Arrivals>>;
-
 fn start<C: Client + 'static>(
     shared: &Rc<Shared>,
     lanes: Vec<Lane<C>>,
@@ -318,54 +248,6 @@ fn start<C: Client + 'static>(
             let arrivals = Rc::new(RefCell::new(arrivals));
             tokio::task::spawn_local(arrive(shared.clone(), arrivals.clone(), alarm));
             Ok(Some(arrivals))
-        }
-    }
-}
-
-/// Offers this worker's share of the arrivals to its lanes, at their times.
-async fn arrive(shared: Rc<Shared>, arrivals: SharedArrivals, alarm: Alarm) {
-    let epoch = shared.epoch.get();
-    let mut without_a_pause = 0;
-    loop {
-        let Some((intended, endpoint)) = arrivals.borrow_mut().draw() else {
-            return;
-        };
-        let due = epoch + Duration::from_nanos(intended);
-        loop {
-            let wait = due.saturating_duration_since(Instant::now());
-            if wait.is_zero() {
-                break;
-            }
-            without_a_pause = 0;
-            if alarm.sleep(wait.max(SHORTEST_SLEEP)).await.is_err() {
-                tokio::time::sleep(wait).await;
-            }
-        }
-        let offered = shared.now();
-        // Ended early, or hopelessly late: the pending arrival stays where it is, to be counted.
-        if shared.over.get() {
-            return;
-        }
-        let job = Job {
-            endpoint,
-            intended,
-            offered,
-            waited: false,
-        };
-        let accepted = shared.dispatch.offer(job);
-        {
-            let mut arrivals = arrivals.borrow_mut();
-            arrivals.pending = None;
-            if shared.timeline.counts(intended) {
-                arrivals.offered += 1;
-                arrivals.dropped += u64::from(!accepted);
-            }
-        }
-        // When behind schedule, lanes must still get their turn.
-        without_a_pause += 1;
-        if without_a_pause >= OFFERED_AT_ONCE {
-            without_a_pause = 0;
-            tokio::task::yield_now().await;
         }
     }
 }

@@ -6,10 +6,12 @@
 
 mod error;
 mod file;
+mod load;
 mod locate;
 mod overrides;
 mod template;
 mod text;
+mod validate;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
@@ -21,7 +23,7 @@ use serde::Serialize;
 
 pub use self::{
     error::ScenarioError,
-    file::FOLDER,
+    load::FOLDER,
     overrides::Overrides,
     template::{Facts, Template, TemplateError},
 };

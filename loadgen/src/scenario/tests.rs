@@ -75,7 +75,7 @@ fn the_documented_profile_is_the_documented_one() {
 fn every_shipped_scenario_loads_under_its_own_name() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/scenarios");
     let names = Scenario::names_in(&folder);
-    assert!(names.len() >= 4, "{names:?}");
+    assert!(names.len() >= 11, "{names:?}");
     for name in names {
         assert_eq!(shipped(&name).name, name);
     }
@@ -214,6 +214,45 @@ fn cross_field_mistakes_are_found() {
 fn text_that_is_not_toml_is_refused_with_a_position() {
     let (line, _, _, message) = refuse("name = \"a\"\nduration = = 3");
     assert_eq!(line, 2, "{message}");
+}
+
+#[test]
+fn a_scenario_takes_from_another_what_it_does_not_say() {
+    let source = r#"
+        name = "mine"
+        extends = "documented"
+        duration = "1s"
+        load = { model = "closed", users = 1 }
+        thresholds = { p99 = "1s" }
+    "#;
+    let scenario = parse(source);
+    let base = shipped("documented");
+    assert_eq!(scenario.requests.len(), base.requests.len());
+    assert!(scenario.login.is_some());
+    assert_eq!(scenario.timeouts, base.timeouts);
+    assert_eq!(scenario.thresholds.p99, Some(Duration::from_secs(1)));
+    assert_eq!(
+        scenario.thresholds.p50, None,
+        "a table replaces the whole table"
+    );
+    assert_eq!(scenario.duration, Duration::from_secs(1));
+
+    let (line, _, field, message) = refuse(&source.replace("\"documented\"", "\"nope\""));
+    assert_eq!((line, field.as_str()), (3, "extends"));
+    assert!(message.contains("documented"), "{message}");
+    let (_, _, field, message) = refuse(&source.replace("\"documented\"", "\"rate\""));
+    assert_eq!(field, "extends");
+    assert!(message.contains("cannot extend another"), "{message}");
+}
+
+#[test]
+fn names_work_without_any_folder() {
+    let nowhere = Path::new("/nonexistent");
+    for name in Scenario::names_in(nowhere) {
+        let scenario = Scenario::load_from(&name, nowhere).unwrap();
+        assert_eq!(scenario.name, name);
+        assert_eq!(scenario.source, None);
+    }
 }
 
 #[test]

@@ -1,0 +1,138 @@
+//! Offering the arrivals of an open model at their times.
+
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rand::{SeedableRng as _, rngs::SmallRng};
+
+use super::{dispatch::Job, lane::Shared};
+use crate::{
+    alarm::Alarm,
+    client::{Plan, lane_seed},
+    record::{Nanos, Timeline},
+    schedule::{ArrivalPacer, Pacer as _},
+};
+
+/// Arrivals closer together than this are sent in one go: waking up for each would cost more.
+const SHORTEST_SLEEP: Duration = Duration::from_micros(50);
+/// Arrivals offered in a row, when behind schedule, before the lanes get a turn.
+const OFFERED_AT_ONCE: u32 = 64;
+
+/// The arrivals that fall to one worker, and how far it has got through them.
+pub(super) struct Arrivals {
+    pacer: ArrivalPacer,
+    plan: Arc<Plan>,
+    random: SmallRng,
+    count: u64,
+    index: usize,
+    workers: usize,
+    /// Drawn, but not offered to a lane yet.
+    pending: Option<(Nanos, usize)>,
+    /// Offered, and dropped because too many waited; measured part only.
+    pub(super) offered: u64,
+    pub(super) dropped: u64,
+    /// Whether the schedule is over.
+    pub(super) done: bool,
+}
+
+impl Arrivals {
+    pub(super) fn new(plan: Arc<Plan>, pacer: ArrivalPacer, index: usize, workers: usize) -> Self {
+        Self {
+            random: SmallRng::seed_from_u64(lane_seed(plan.seed, u32::MAX)),
+            pacer,
+            plan,
+            count: 0,
+            index,
+            workers,
+            pending: None,
+            offered: 0,
+            dropped: 0,
+            done: false,
+        }
+    }
+
+    /// The next arrival of this worker: when, and which endpoint.
+    fn draw(&mut self) -> Option<(Nanos, usize)> {
+        loop {
+            // Every worker draws all of them, so that the sequence does not depend on their number.
+            let Some(at) = self.pacer.next_event() else {
+                self.done = true;
+                return None;
+            };
+            let endpoint = self.plan.choose(&mut self.random);
+            let turn = self.count % self.workers as u64;
+            self.count += 1;
+            if turn == self.index as u64 {
+                let at = u64::try_from(at.as_nanos()).unwrap_or(u64::MAX);
+                self.pending = Some((at, endpoint));
+                return self.pending;
+            }
+        }
+    }
+
+    /// How many were due before the end and yet not offered.
+    pub(super) fn left_behind(&mut self, timeline: Timeline, end: Nanos) -> u64 {
+        let mut left = 0;
+        let mut next = self.pending.take();
+        while let Some((at, _)) = next.filter(|(at, _)| *at < end) {
+            left += u64::from(timeline.counts(at));
+            next = self.draw();
+        }
+        left
+    }
+}
+
+/// Shared by the pacing task and the end of the run.
+pub(super) type SharedArrivals = Rc<RefCell<Arrivals>>;
+
+/// Offers this worker's share of the arrivals to its lanes, at their times.
+pub(super) async fn arrive(shared: Rc<Shared>, arrivals: SharedArrivals, alarm: Alarm) {
+    let epoch = shared.epoch.get();
+    let mut without_a_pause = 0;
+    loop {
+        let Some((intended, endpoint)) = arrivals.borrow_mut().draw() else {
+            return;
+        };
+        let due = epoch + Duration::from_nanos(intended);
+        loop {
+            let wait = due.saturating_duration_since(Instant::now());
+            if wait.is_zero() {
+                break;
+            }
+            without_a_pause = 0;
+            if alarm.sleep(wait.max(SHORTEST_SLEEP)).await.is_err() {
+                tokio::time::sleep(wait).await;
+            }
+        }
+        let offered = shared.now();
+        // Ended early, or hopelessly late: the pending arrival stays where it is, to be counted.
+        if shared.over.get() {
+            return;
+        }
+        let job = Job {
+            endpoint,
+            intended,
+            offered,
+            waited: false,
+        };
+        let accepted = shared.dispatch.offer(job);
+        {
+            let mut arrivals = arrivals.borrow_mut();
+            arrivals.pending = None;
+            if shared.timeline.counts(intended) {
+                arrivals.offered += 1;
+                arrivals.dropped += u64::from(!accepted);
+            }
+        }
+        // When behind schedule, lanes must still get their turn.
+        without_a_pause += 1;
+        if without_a_pause >= OFFERED_AT_ONCE {
+            without_a_pause = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+}

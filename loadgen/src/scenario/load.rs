@@ -1,0 +1,174 @@
+//! Finding a scenario: a file, a name in the folder of scenarios, or one that is built in.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Scenario, ScenarioError,
+    file::RawScenario,
+    locate::{self, Step},
+    validate::{Wrong, validate, wrong},
+};
+
+/// Folder of the scenarios that can be chosen by name, relative to the working directory.
+pub const FOLDER: &str = "config/scenarios";
+
+macro_rules! built_in {
+    ($($name:literal),* $(,)?) => {
+        [$(($name, include_str!(concat!("../../../config/scenarios/", $name, ".toml")))),*]
+    };
+}
+
+/// Scenarios that are there without any file, so that names work from every folder.
+const BUILT_IN: [(&str, &str); 11] = built_in![
+    "baseline",
+    "burst",
+    "ci",
+    "documented",
+    "endurance",
+    "load",
+    "rate",
+    "smoke",
+    "soak",
+    "spike",
+    "stress",
+];
+
+/// The text of a scenario and where it is from.
+struct Source {
+    text: String,
+    origin: String,
+    path: Option<PathBuf>,
+}
+
+impl Scenario {
+    /// Loads a scenario by path, or by name from [`FOLDER`], or one that is built in.
+    ///
+    /// # Errors
+    ///
+    /// When it does not exist, cannot be read, or is not valid.
+    pub fn load(name_or_path: &str) -> Result<Self, ScenarioError> {
+        Self::load_from(name_or_path, Path::new(FOLDER))
+    }
+
+    /// Loads a scenario by path, or by name from a folder, or one that is built in.
+    ///
+    /// # Errors
+    ///
+    /// When it does not exist, cannot be read, or is not valid.
+    pub fn load_from(name_or_path: &str, folder: &Path) -> Result<Self, ScenarioError> {
+        let source = find(name_or_path, folder)?;
+        let mut scenario = parse(&source.text, &source.origin, folder, true)?;
+        scenario.source = source.path;
+        Ok(scenario)
+    }
+
+    /// Parses and validates the text of a scenario; `origin` names it in errors.
+    ///
+    /// # Errors
+    ///
+    /// [`ScenarioError::Invalid`] with line, column and field of the first mistake.
+    pub fn parse(source: &str, origin: &str) -> Result<Self, ScenarioError> {
+        parse(source, origin, Path::new(FOLDER), true)
+    }
+
+    /// Names that can be chosen: those of a folder and those built in, sorted.
+    pub fn names_in(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| {
+                path.extension()
+                    .is_some_and(|extension| extension == "toml")
+            })
+            .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+            .chain(BUILT_IN.map(|(name, _)| name.to_owned()))
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+}
+
+fn find(name_or_path: &str, folder: &Path) -> Result<Source, ScenarioError> {
+    let given = Path::new(name_or_path);
+    let named = folder.join(format!("{name_or_path}.toml"));
+    let path = if given.exists() {
+        given
+    } else if !name_or_path.is_empty() && named.is_file() {
+        &named
+    } else {
+        let built_in = BUILT_IN.iter().find(|(name, _)| *name == name_or_path);
+        return built_in.map_or_else(
+            || {
+                Err(ScenarioError::NotFound {
+                    name: name_or_path.to_owned(),
+                    searched: folder.to_owned(),
+                    known: Scenario::names_in(folder),
+                })
+            },
+            |(name, text)| {
+                Ok(Source {
+                    text: (*text).to_owned(),
+                    origin: format!("built-in scenario {name}"),
+                    path: None,
+                })
+            },
+        );
+    };
+    let text = fs::read_to_string(path).map_err(|source| ScenarioError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(Source {
+        text,
+        origin: path.display().to_string(),
+        path: Some(path.to_owned()),
+    })
+}
+
+fn parse(
+    source: &str,
+    origin: &str,
+    folder: &Path,
+    may_extend: bool,
+) -> Result<Scenario, ScenarioError> {
+    let invalid = |offset: usize, path: &[Step], message: String| {
+        let (line, column) = locate::line_column(source, offset);
+        ScenarioError::Invalid {
+            file: origin.to_owned(),
+            line,
+            column,
+            field: locate::display(path),
+            message,
+        }
+    };
+    let misplaced =
+        |Wrong { path, message }: Wrong| invalid(locate::offset_of(source, &path), &path, message);
+    let raw: RawScenario = toml::from_str(source).map_err(|error| {
+        let offset = error.span().map_or(0, |span| span.start);
+        let path = locate::path_at(source, offset);
+        invalid(offset, &path, error.message().replace('\n', "; "))
+    })?;
+    let base = match &raw.extends {
+        Some(name) => Some(
+            extended(name, folder, may_extend)
+                .map_err(|message| misplaced(wrong([Step::from("extends")], message)))?,
+        ),
+        None => None,
+    };
+    validate(raw, base).map_err(misplaced)
+}
+
+/// Loads the scenario that another one extends.
+fn extended(name: &str, folder: &Path, may_extend: bool) -> Result<Scenario, String> {
+    if !may_extend {
+        return Err("a scenario that is extended cannot extend another one".into());
+    }
+    let source = find(name, folder).map_err(|error| error.to_string())?;
+    parse(&source.text, &source.origin, folder, false).map_err(|error| error.to_string())
+}
