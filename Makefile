@@ -38,7 +38,7 @@ bench-engines: build ## only the load generators: wire, session, wrk (hey and h2
 lint: ## rustfmt, clippy, rustdoc, all without warnings; scripts parse
 	@$(NEED) cmake:cmake
 	@scripts/components.sh
-	@for script in scripts/*.sh docker/*.sh; do sh -n "$$script" || exit 1; done; bash -n .ci/run
+	@for script in scripts/*.sh; do sh -n "$$script" || exit 1; done; for script in .ci/run docker/*.sh; do bash -n "$$script" || exit 1; done
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
