@@ -167,16 +167,26 @@ async fn first_bytes(
     timer: &mut Timer,
     limit: Duration,
 ) -> bool {
-    let reclaimed = shared.slots.reclaim().notified();
-    tokio::pin!(reclaimed);
-    reclaimed.as_mut().enable();
-    let closing = shared.closing.load(Ordering::Acquire);
-    tokio::select! {
-        biased;
-        n = poll_fn(|cx| poll_more(stream, input, cx)) => matches!(n, Ok(n) if n > 0),
-        () = std::future::ready(()), if closing => false,
-        () = &mut reclaimed => false,
-        () = timer.until(Instant::now() + limit) => false,
+    let deadline = Instant::now() + limit;
+    loop {
+        let reclaimed = shared.slots.reclaim().notified();
+        tokio::pin!(reclaimed);
+        reclaimed.as_mut().enable();
+        let _idle = shared.slots.idle();
+        let closing = shared.closing.load(Ordering::Acquire);
+        tokio::select! {
+            biased;
+            n = poll_fn(|cx| poll_more(stream, input, cx)) => return matches!(n, Ok(n) if n > 0),
+            () = std::future::ready(()), if closing => return false,
+            () = &mut reclaimed => {
+                // The shortage that this wake-up was for may be over.
+                let max = shared.snapshot.load().settings.connections.max;
+                if shared.slots.is_short(max) {
+                    return false;
+                }
+            }
+            () = timer.until(deadline) => return false,
+        }
     }
 }
 

@@ -10,6 +10,8 @@ use tokio::sync::Notify;
 pub(super) struct Slots {
     clients: AtomicU32,
     upstream: AtomicU32,
+    /// Idle client connections.
+    idle: AtomicU32,
     /// Wakes idle client connections, the longest idle first, so that they close.
     reclaim: Notify,
 }
@@ -34,11 +36,11 @@ impl Slots {
     /// When few places are left (a sixteenth, as in nginx), the longest idle client connection is
     /// asked to close, so that keepalive does not starve new clients.
     pub(super) fn take(self: &Arc<Self>, side: Side, max: u32) -> Option<Slot> {
-        let open = self.clients() + self.upstream();
-        if open + max / 16 >= max {
+        // Without anybody to wake, the wake-up would wait for the next to go idle: the wrong one.
+        if self.is_short(max) && self.idle.load(Ordering::Relaxed) > 0 {
             self.reclaim.notify_one();
         }
-        if open >= max {
+        if self.open() >= max {
             return None;
         }
         self.counter(side).fetch_add(1, Ordering::Relaxed);
@@ -46,6 +48,21 @@ impl Slots {
             slots: Arc::clone(self),
             side,
         })
+    }
+
+    /// Whether few places are left.
+    pub(super) fn is_short(&self, max: u32) -> bool {
+        self.open() + max / 16 >= max
+    }
+
+    /// Counts a client connection as idle until the result is dropped.
+    pub(super) fn idle(&self) -> Idle<'_> {
+        self.idle.fetch_add(1, Ordering::Relaxed);
+        Idle(self)
+    }
+
+    fn open(&self) -> u32 {
+        self.clients() + self.upstream()
     }
 
     pub(super) fn clients(&self) -> u32 {
@@ -66,6 +83,16 @@ impl Slots {
             Side::Client => &self.clients,
             Side::Upstream => &self.upstream,
         }
+    }
+}
+
+/// A client connection that is idle.
+#[derive(Debug)]
+pub(super) struct Idle<'a>(&'a Slots);
+
+impl Drop for Idle<'_> {
+    fn drop(&mut self) {
+        self.0.idle.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -92,5 +119,24 @@ mod tests {
         drop(held);
         assert_eq!(slots.clients(), 0);
         assert!(slots.take(Side::Upstream, 16).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_shortage_wakes_the_idle_and_nobody_who_comes_later() {
+        let slots = Arc::new(Slots::default());
+        let mut held: Vec<_> = (0..16).map(|_| slots.take(Side::Client, 16)).collect();
+        assert!(slots.is_short(16));
+        let late = slots.reclaim().notified();
+        tokio::pin!(late);
+        assert!(
+            !late.as_mut().enable(),
+            "nobody was idle: no wake-up is kept"
+        );
+        let idle = slots.idle();
+        assert!(slots.take(Side::Client, 16).is_none());
+        late.await;
+        drop(idle);
+        held.clear();
+        assert!(!slots.is_short(16));
     }
 }
