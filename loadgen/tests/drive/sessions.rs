@@ -89,7 +89,7 @@ fn the_rate_profile_keeps_its_rate_on_slots_that_suffice() {
         assert_eq!(summary.errors, 0, "{engine}: {:?}", summary.failures);
         // On a machine that is starved for a moment, the last arrivals may not get their turn.
         assert!(
-            summary.unsent * 5 <= summary.requests,
+            summary.unsent * 50 <= summary.requests,
             "{engine}: {}",
             summary.unsent
         );

@@ -60,7 +60,10 @@ async fn least_conn_avoids_the_busy_server() {
     for mut client in stuck {
         client.answer().await.expect(200);
     }
-    assert_eq!(weir.admin.in_flight(slow.addr()).await, 0);
+    eventually_some("the slow request to be over", async || {
+        (weir.admin.in_flight(slow.addr()).await == 0).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
