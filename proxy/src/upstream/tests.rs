@@ -234,6 +234,16 @@ fn failures_far_apart_do_not_add_up() {
 }
 
 #[test]
+fn a_success_forgets_failures_only_after_the_whole_window() {
+    for (at, fails) in [(30_000, 1), (30_001, 0)] {
+        let upstream = group(Balance::RoundRobin, &[server(1), server(2)]);
+        fail_once(&upstream, 1, 0);
+        sequence(&upstream, 4, at);
+        assert_eq!(upstream.view(at).servers[0].fails, fails, "at {at}");
+    }
+}
+
+#[test]
 fn a_lone_server_is_never_taken_out() {
     let upstream = group(Balance::LeastConn, &[server(1)]);
     for _ in 0..10 {
