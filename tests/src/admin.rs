@@ -23,6 +23,7 @@ pub struct Answer {
 
 impl Admin {
     pub fn new(address: SocketAddr) -> Self {
+        weir_api::tls::provide();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         Self {
             base: format!("http://{address}"),

@@ -40,6 +40,7 @@ impl SessionClient {
             .base(lane)
             .ok_or_else(|| io::Error::other("a plan without a target"))?
             .to_string();
+        weir_api::tls::provide();
         let client = reqwest::Client::builder()
             .no_proxy()
             .tcp_nodelay(true)

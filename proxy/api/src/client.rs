@@ -79,6 +79,7 @@ impl AdminClient {
     /// # Errors
     /// When the machine lacks what an HTTP client needs.
     pub fn new(address: SocketAddr) -> Result<Self, ClientError> {
+        crate::tls::provide();
         let http = reqwest::Client::builder()
             .no_proxy()
             .timeout(PATIENCE)

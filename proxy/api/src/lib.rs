@@ -5,7 +5,8 @@
 //! - [`schema`]: one definition of every setting (unit, range, default, nginx's name), from which
 //!   checks, error messages and the reference tables come;
 //! - [`config`]: the TOML file, with errors that name line and column;
-//! - [`admin`], [`events`] and [`client`]: the admin API's bodies, and a client that speaks them.
+//! - [`admin`], [`events`] and [`client`]: the admin API's bodies, and a client that speaks them;
+//! - [`tls`]: the cryptography that every client of this workspace uses.
 //!
 //! Nothing here knows the engine, so that the load generator can use it without building a proxy.
 #![forbid(unsafe_code)]
@@ -16,4 +17,5 @@ pub mod config;
 pub mod events;
 pub mod schema;
 pub mod settings;
+pub mod tls;
 pub mod units;

@@ -376,6 +376,7 @@ impl Load {
                 let (tally, stopped) = (Arc::clone(&tally), stopped.clone());
                 let url = format!("http://{address}/health");
                 tokio::spawn(async move {
+                    weir_api::tls::provide();
                     let client = reqwest::Client::builder().timeout(BOUND).build().unwrap();
                     while !*stopped.borrow() {
                         let answer = client.get(&url).send().await;

@@ -230,6 +230,7 @@ async fn a_bad_change_leaves_everything_as_it_was() {
 async fn a_stale_change_is_refused() {
     let api = Origin::named("a").await;
     let weir = Weir::before(&[&api]).start().await;
+    weir_api::tls::provide();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let url = format!("http://{}/v1/settings", weir.admin.address());
     let tag = client.get(&url).send().await.unwrap().headers()["etag"].clone();
@@ -270,6 +271,7 @@ async fn a_dry_run_shows_what_would_change() {
 async fn a_web_page_cannot_change_settings() {
     let api = Origin::named("a").await;
     let weir = Weir::before(&[&api]).start().await;
+    weir_api::tls::provide();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let base = format!("http://{}", weir.admin.address());
     let settings = r#"{"compression":{"level":9}}"#;

@@ -27,6 +27,7 @@ async fn a_proxy_that_is_killed_while_it_saves_leaves_a_good_file() {
         let file = weir.config_path();
         let base = format!("http://{}", weir.admin.address());
         let saving = tokio::spawn(async move {
+            weir_api::tls::provide();
             let client = reqwest::Client::builder().no_proxy().build().unwrap();
             let mut count = 0_u32;
             loop {

@@ -25,6 +25,7 @@ impl AdminClient {
     /// As every call: see [`ClientError`].
     pub async fn events(&self) -> Result<Events, ClientError> {
         // The client for calls ends each after ten seconds; this one only when nothing comes at all.
+        crate::tls::provide();
         let http = reqwest::Client::builder()
             .no_proxy()
             .connect_timeout(super::PATIENCE)

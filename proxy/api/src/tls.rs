@@ -1,0 +1,10 @@
+//! The cryptography behind TLS: *ring*, chosen once for the whole process.
+//!
+//! reqwest and rustls are built without a provider of their own, so that only one is compiled.
+
+/// Makes *ring* the process's provider, unless one was chosen already. Cheap to call again; to be called
+/// before a TLS configuration or a `reqwest` client is made.
+pub fn provide() {
+    // An error says that there is a provider already, which is just as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
