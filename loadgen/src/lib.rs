@@ -23,6 +23,7 @@ pub mod run;
 pub mod sample;
 pub mod scenario;
 pub mod schedule;
+pub mod stats;
 pub mod summary;
 pub mod topology;
 pub mod units;
