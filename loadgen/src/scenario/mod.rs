@@ -11,6 +11,7 @@ mod locate;
 mod overrides;
 mod template;
 mod text;
+mod trace;
 mod validate;
 
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use self::{
     load::FOLDER,
     overrides::Overrides,
     template::{Facts, Template, TemplateError},
+    trace::{Kind, Timestamp, Trace, TraceError, TraceLine},
 };
 use crate::{
     summary::Model,
