@@ -47,9 +47,10 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
 /// Writes a duration the way [`parse_duration`] reads it, in the largest unit that stays short.
 pub fn format_duration(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
-    let (value, unit) = if seconds >= 3600.0 && duration.as_secs().is_multiple_of(3600) {
+    let whole = |unit: u64| duration.subsec_nanos() == 0 && duration.as_secs().is_multiple_of(unit);
+    let (value, unit) = if seconds >= 3600.0 && whole(3600) {
         (seconds / 3600.0, "h")
-    } else if seconds >= 60.0 && duration.as_secs().is_multiple_of(60) {
+    } else if seconds >= 60.0 && whole(60) {
         (seconds / 60.0, "m")
     } else if seconds >= 1.0 || duration.is_zero() {
         (seconds, "s")
@@ -198,7 +199,7 @@ mod tests {
 
     #[test]
     fn durations_survive_a_round_trip() {
-        for text in ["500ms", "1.5s", "5m", "2h", "250us", "90s"] {
+        for text in ["500ms", "1.5s", "5m", "2h", "250us", "90s", "60.5s"] {
             let duration = parse_duration(text).unwrap();
             assert_eq!(
                 parse_duration(&format_duration(duration)).unwrap(),

@@ -4,6 +4,7 @@
 //! finding about the scenario, not a failure of the target. An invalid run passes no gate.
 
 mod gate;
+pub mod slo;
 mod table;
 mod thresholds;
 
