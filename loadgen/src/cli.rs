@@ -16,7 +16,7 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Drive a target that is already running, and print what was measured.
+    /// Drive a topology or a target that is already running, judge it, and report it.
     Run(crate::run::command::Args),
     /// Show the whole idea: direct, one and two replicas, judged and compared, in two minutes.
     Demo(crate::demo::command::Args),

@@ -24,6 +24,7 @@ pub mod sample;
 pub mod scenario;
 pub mod schedule;
 pub mod stats;
+pub mod stdio;
 pub mod summary;
 pub mod topology;
 pub mod units;

@@ -5,11 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args as ClapArgs;
 
 use super::{Lengths, demonstrate};
-use crate::{
-    exit::Exit,
-    measure::Setup,
-    run::{RunOptions, StopToken},
-};
+use crate::{exit::Exit, measure::Setup, run::StopToken};
 
 /// Arguments of `weir-bench demo`.
 #[derive(Debug, ClapArgs)]
@@ -42,8 +38,7 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
         results: args.results,
         weir: args.weir,
         proxy_config: args.proxy,
-        options: RunOptions::default(),
-        raise_limits: true,
+        ..Setup::default()
     };
     let lengths = if args.quick {
         Lengths::quick()

@@ -18,7 +18,9 @@ use crate::{
     exit::Usage,
     judge::{Gate, Thresholds},
     lint::{Facts, Finding, lint},
-    measure::{LiveProgress, Measured, Order, Setup, command::as_usage, measure, overhead},
+    measure::{
+        LiveProgress, Measured, Order, Setup, Subject, command::as_usage, measure, overhead,
+    },
     report::{
         Commit, ComparisonRecord, Provenance, RunCard, RunFolder, RunTuning, ScalingRecord,
         ScenarioOverhead, now_utc, write_comparison, write_latest,
@@ -114,7 +116,7 @@ pub fn demonstrate(
         .map(|(name, measured)| shortened(name, lengths.warmup, measured, thresholds))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let findings = documented_findings(setup, thresholds)?;
-    print::opening(lengths.total(), &topologies, &findings);
+    print::opening(lengths.total(), &topologies, &findings)?;
 
     let mut orders = Vec::new();
     // Scenario by scenario, so that runs that are compared lie close in time.
@@ -122,8 +124,9 @@ pub fn demonstrate(
         for topology in &topologies {
             orders.push(Order {
                 scenario: scenario.clone(),
-                topology: topology.clone(),
+                subject: Subject::Topology(topology.clone()),
                 thresholds: *thresholds,
+                label: None,
             });
         }
     }
@@ -146,7 +149,7 @@ pub fn demonstrate(
         gate,
         page,
     };
-    print::results(&topologies, &done, &comparison.overheads);
+    print::results(&topologies, &done, &comparison.overheads)?;
     Ok(done)
 }
 
@@ -166,7 +169,7 @@ fn run_all(
             index + 1,
             orders.len(),
             order.scenario.name,
-            order.topology.name
+            order.label()
         );
         let once = || {
             let run = measure(
@@ -186,7 +189,7 @@ fn run_all(
             run = once()?;
         }
         let same_load = |other: &&Measured| other.summary.scenario == run.summary.scenario;
-        if order.topology.proxy
+        if has_proxy(order)
             && let Some(direct) = runs.iter().find(same_load)
         {
             run.compare_with_direct(direct)?;
@@ -194,6 +197,10 @@ fn run_all(
         runs.push(run);
     }
     Ok(runs)
+}
+
+fn has_proxy(order: &Order) -> bool {
+    matches!(&order.subject, Subject::Topology(topology) if topology.proxy)
 }
 
 /// Time that a run takes, starting and stopping included.

@@ -1,6 +1,6 @@
 //! What the demonstration says on the terminal, at most 100 columns wide.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use comfy_table::{Cell, CellAlignment};
 
@@ -10,43 +10,48 @@ use crate::{
     lint::Finding,
     measure::Measured,
     report::{Overhead, ScenarioOverhead},
+    stdio,
     summary::Verdict,
     topology::TopologySpec,
 };
 
 /// Before the first run.
-pub(super) fn opening(total: Duration, topologies: &[TopologySpec], findings: &[Finding]) {
-    println!(
+pub(super) fn opening(
+    total: Duration,
+    topologies: &[TopologySpec],
+    findings: &[Finding],
+) -> io::Result<()> {
+    stdio::line(format_args!(
         "weir-bench demo, about {:.0} s on processes of this machine:\n",
         total.as_secs_f64() + 10.0
-    );
+    ))?;
     for topology in topologies {
         let replica = &topology.replica;
-        println!(
+        stdio::line(format_args!(
             "  {:<7} {} {} slots × {} ms each: {:.0} requests/s in all.",
             topology.name,
             topology.description,
             replica.slots,
             replica.service_time.as_secs_f64() * 1000.0,
             replica.capacity_rps() * f64::from(topology.replicas),
-        );
+        ))?;
     }
     if !findings.is_empty() {
-        println!(
+        stdio::line(format_args!(
             "\nThe documented profile against its own thresholds, by arithmetic (weir-bench lint):\n"
-        );
+        ))?;
         for finding in findings {
-            println!(
+            stdio::line(format_args!(
                 "{}",
                 wrapped(
                     &format!("{}: {}", finding.code, finding.title),
                     "  - ",
                     "    "
                 )
-            );
+            ))?;
         }
     }
-    println!();
+    stdio::line("")
 }
 
 /// After the last run.
@@ -54,34 +59,39 @@ pub(super) fn results(
     topologies: &[TopologySpec],
     done: &Demonstration,
     overheads: &[ScenarioOverhead],
-) {
+) -> io::Result<()> {
     for topology in topologies {
         let runs: Vec<_> = done
             .runs
             .iter()
             .filter(|run| name_of(run) == topology.name)
             .collect();
-        println!("\n{} — {}", topology.name, topology.description);
-        println!("{}", verdict_table(&runs));
+        stdio::line(format_args!(
+            "\n{} — {}",
+            topology.name, topology.description
+        ))?;
+        stdio::line(format_args!("{}", verdict_table(&runs)))?;
         for run in &runs {
-            println!("{}", wrapped(&remarks(run), "  ", "    "));
+            stdio::line(format_args!("{}", wrapped(&remarks(run), "  ", "    ")))?;
         }
     }
-    scaling(done);
+    scaling(done)?;
     for entry in overheads {
-        println!(
+        stdio::line(format_args!(
             "\nProxy overhead, {} profile, one replica direct and through weir, one run each:",
             entry.scenario
-        );
-        println!("{}", overhead_table(&entry.overhead));
+        ))?;
+        stdio::line(format_args!("{}", overhead_table(&entry.overhead)))?;
     }
-    tuning(&done.runs);
-    println!("\nReports (self-contained pages):");
+    tuning(&done.runs)?;
+    stdio::line(format_args!("\nReports (self-contained pages):"))?;
     for run in &done.runs {
-        println!("  {}", run.page.display());
+        if let Some(page) = run.page() {
+            stdio::line(format_args!("  {}", page.display()))?;
+        }
     }
-    println!("  {}  ← all of it", done.page.display());
-    println!("\nDemo: gate {}", done.gate.text());
+    stdio::line(format_args!("  {}  ← all of it", done.page.display()))?;
+    stdio::line(format_args!("\nDemo: gate {}", done.gate.text()))
 }
 
 fn name_of(run: &Measured) -> &str {
@@ -140,7 +150,7 @@ fn remarks(run: &Measured) -> String {
     )
 }
 
-fn scaling(done: &Demonstration) {
+fn scaling(done: &Demonstration) -> io::Result<()> {
     let scaling = &done.scaling;
     let interval = match scaling.interval {
         Some((low, high)) => format!(
@@ -149,23 +159,27 @@ fn scaling(done: &Demonstration) {
         ),
         None => format!(" ({} pair: no interval)", scaling.pairs.len()),
     };
-    println!(
+    stdio::line(format_args!(
         "\nScaling, saturated: 1 replica {:.0}/s, 2 replicas {:.0}/s: × {:.3}, efficiency {:.3}{interval}",
         scaling.one_rps,
         scaling.two_rps,
         scaling.two_rps / scaling.one_rps.max(f64::EPSILON),
         scaling.efficiency,
-    );
+    ))?;
     let verdict = if scaling.efficiency >= LEAST_EFFICIENCY {
         "pass"
     } else {
         "FAIL"
     };
-    println!("  efficiency ≥ {LEAST_EFFICIENCY}: {verdict}");
-    println!("{}", wrapped(&scaling.explanation, "  ", "  "));
+    stdio::line(format_args!("  efficiency ≥ {LEAST_EFFICIENCY}: {verdict}"))?;
+    stdio::line(format_args!(
+        "{}",
+        wrapped(&scaling.explanation, "  ", "  ")
+    ))?;
     for reason in &scaling.validity.reasons {
-        println!("{}", wrapped(reason, "  ! ", "    "));
+        stdio::line(wrapped(reason, "  ! ", "    "))?;
     }
+    Ok(())
 }
 
 fn overhead_table(overhead: &Overhead) -> comfy_table::Table {
@@ -189,8 +203,10 @@ fn overhead_table(overhead: &Overhead) -> comfy_table::Table {
     table
 }
 
-fn tuning(runs: &[Measured]) {
-    println!("\nTuning applied for the runs (temporary overrides, renewed while they ran):");
+fn tuning(runs: &[Measured]) -> io::Result<()> {
+    stdio::line(format_args!(
+        "\nTuning applied for the runs (temporary overrides, renewed while they ran):"
+    ))?;
     for run in runs {
         let Some(tuning) = &run.record.tuning else {
             continue;
@@ -217,6 +233,7 @@ fn tuning(runs: &[Measured]) {
             changes.join(", "),
             tuning.problem
         );
-        println!("{}", wrapped(text.trim_end(), "  - ", "    "));
+        stdio::line(wrapped(text.trim_end(), "  - ", "    "))?;
     }
+    Ok(())
 }

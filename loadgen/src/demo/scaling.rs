@@ -172,7 +172,7 @@ impl Side {
         folder: &RunFolder,
         stop: &StopToken,
     ) -> Result<Self, ScalingError> {
-        let mut places = places(setup, folder);
+        let mut places = places(setup, folder.path());
         places.folder = places.folder.join(&spec.name);
         std::fs::create_dir_all(&places.folder).map_err(|cause| TopologyError::Write {
             path: places.folder.clone(),

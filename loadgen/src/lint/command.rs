@@ -10,6 +10,7 @@ use crate::{
     exit::{Exit, Usage},
     judge::{Thresholds, wrapped},
     scenario::Scenario,
+    stdio,
     units::Rate,
 };
 
@@ -80,9 +81,9 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
             scenario: &facts.scenario,
             findings: &findings,
         };
-        println!("{}", serde_json::to_string_pretty(&output)?);
+        stdio::line(serde_json::to_string_pretty(&output)?)?;
     } else {
-        print!("{}", render(&facts.scenario, &findings));
+        stdio::text(render(&facts.scenario, &findings))?;
     }
     let grave = findings
         .iter()

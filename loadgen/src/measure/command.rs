@@ -1,35 +1,63 @@
-//! What `weir-bench run --topology` does: one measurement, its verdict on the terminal, its exit code.
+//! What `weir-bench run` does: one measurement, its verdict on the terminal, its exit code.
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
-use super::{LiveProgress, MeasureError, Measured, Order, Setup, measure};
+use super::{Keep, LiveProgress, MeasureError, Order, Setup, measure, print::print};
 use crate::{
     exit::{Exit, Usage},
-    judge::{self, Thresholds},
     run::{NoProgress, Progress, RunError, RunOptions, StopToken},
-    scenario::Scenario,
-    summary::Verdict,
-    topology::{TopologyError, TopologySpec},
+    stdio,
+    topology::TopologyError,
 };
 
-/// Options of a run that starts its own processes.
+/// Where results go, how processes are started, and what the run is judged by.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// With `--topology`: where run folders go.
+    /// Where run folders go: each run gets <UTC time>__<scenario>__<label>__git-<commit>.
     #[arg(long, value_name = "FOLDER", default_value = "results")]
     pub results: PathBuf,
+    /// Write this run to exactly this folder instead of a new one under --results.
+    #[arg(long, short, value_name = "FOLDER", conflicts_with = "no_save")]
+    pub output: Option<PathBuf>,
+    /// Write nothing; the verdict is only printed.
+    #[arg(long)]
+    pub no_save: bool,
+    /// A word for the data set or the size, part of the folder's name [default: the topology, or
+    /// the size of the load].
+    #[arg(long, value_name = "WORD")]
+    pub label: Option<String>,
+    /// Thresholds that win over those of the scenario.
+    #[arg(long, value_name = "FILE")]
+    pub thresholds: Option<PathBuf>,
     /// With `--topology`: the proxy's binary [default: beside this program].
     #[arg(long, value_name = "FILE")]
     pub weir: Option<PathBuf>,
     /// With `--topology`: the proxy configuration to derive from.
     #[arg(long, value_name = "FILE", default_value = "config/proxy.toml")]
     pub proxy: PathBuf,
-    /// With `--topology`: thresholds that win over those of the scenario.
-    #[arg(long, value_name = "FILE")]
-    pub thresholds: Option<PathBuf>,
     /// With `--topology`: leave rate limits as they are configured.
     #[arg(long)]
     pub keep_limits: bool,
+}
+
+impl Options {
+    /// Where things are and how to run.
+    #[must_use]
+    pub fn setup(&self, options: RunOptions) -> Setup {
+        Setup {
+            results: self.results.clone(),
+            keep: match &self.output {
+                Some(folder) => Keep::Exactly(folder.clone()),
+                None if self.no_save => Keep::Nothing,
+                None => Keep::Named,
+            },
+            weir: self.weir.clone(),
+            proxy_config: self.proxy.clone(),
+            options,
+            raise_limits: !self.keep_limits,
+            watch: Vec::new(),
+        }
+    }
 }
 
 /// What goes to the terminal.
@@ -41,60 +69,43 @@ pub struct Printing {
     pub quiet: bool,
 }
 
-/// Measures a scenario on a topology (a name, a file, or a number of replicas), prints the verdict
-/// and where the report is.
+/// Measures, prints the verdict and where the report is, and says with which code to exit.
 ///
 /// # Errors
 ///
-/// When the topology, the thresholds or the options are not valid (usage), the measurement cannot
-/// be made, the limits are not back afterwards, or the user stops it.
+/// When the options are not valid (usage), the measurement cannot be made, the limits are not back
+/// afterwards, or the user stops it; what was measured until then is printed and written before.
 pub fn execute(
-    scenario: Scenario,
-    topology: &str,
-    options: &Options,
-    run: RunOptions,
+    order: &Order,
+    setup: &Setup,
     printing: Printing,
     stop: &StopToken,
 ) -> anyhow::Result<ExitCode> {
-    let topology = TopologySpec::load(topology).map_err(Usage::new)?;
-    let thresholds =
-        Thresholds::for_scenario(&scenario, options.thresholds.as_deref()).map_err(Usage::new)?;
-    let setup = Setup {
-        results: options.results.clone(),
-        weir: options.weir.clone(),
-        proxy_config: options.proxy.clone(),
-        options: run,
-        raise_limits: !options.keep_limits,
-    };
     let progress: Arc<dyn Progress> = if printing.quiet {
         Arc::new(NoProgress)
     } else {
         Arc::new(LiveProgress::new(format!(
             "{} {}",
-            scenario.name, topology.name
+            order.scenario.name,
+            order.subject_text()
         )))
     };
-    let order = Order {
-        scenario,
-        topology,
-        thresholds,
-    };
-    let done = measure(&order, &setup, progress, stop).map_err(as_usage)?;
+    let done = measure(order, setup, progress, stop).map_err(as_usage)?;
     if printing.json {
-        println!("{}", serde_json::to_string_pretty(&done.summary)?);
+        stdio::line(serde_json::to_string_pretty(&done.summary)?)?;
     } else {
-        print(&done);
+        print(&done)?;
+    }
+    if let Some(tuning) = done.record.tuning.filter(|tuning| !tuning.restored) {
+        return Err(anyhow::anyhow!(
+            "the raised limits are not verified as put back: {}",
+            tuning.problem
+        ));
     }
     if stop.is_stopped() {
         return Err(TopologyError::Stopped.into());
     }
-    match done.record.tuning.filter(|tuning| !tuning.restored) {
-        Some(tuning) => Err(anyhow::anyhow!(
-            "the raised limits are not verified as put back: {}",
-            tuning.problem
-        )),
-        None => Ok(Exit::from(done.gate).into()),
-    }
+    Ok(Exit::from(done.gate).into())
 }
 
 /// An error of a measurement, marked as usage when the user's input is wrong.
@@ -116,43 +127,4 @@ impl MeasureError {
             Self::Folder(_) | Self::Page(_) | Self::Io { .. } | Self::Broken { .. } => false,
         }
     }
-}
-
-fn print(done: &Measured) {
-    let summary = &done.summary;
-    let topology = done
-        .record
-        .topology
-        .as_ref()
-        .map_or("", |topology| topology.description.as_str());
-    println!("{}: {topology}", summary.scenario);
-    println!("{}", judge::rows_table(&done.record.verdict));
-    println!("{}", judge::endpoint_table(&summary.endpoints));
-    for failure in &summary.failures {
-        println!(
-            "{:>8} × {} ({:.2} %): {}",
-            failure.count, failure.kind, failure.percent, failure.likely_cause
-        );
-    }
-    let reasons = summary.validity.reasons.join("; ");
-    match summary.validity.verdict {
-        Verdict::Valid => println!("measurement valid"),
-        Verdict::Suspect => println!("measurement suspect: {reasons}"),
-        Verdict::Invalid => println!("measurement INVALID: {reasons}"),
-    }
-    for finding in &done.record.findings {
-        println!("lint: {}", finding.title);
-    }
-    match &done.record.tuning {
-        Some(tuning) => {
-            let end = if tuning.restored {
-                "put back, verified"
-            } else {
-                "NOT VERIFIED AS PUT BACK"
-            };
-            println!("tuning: {} ({end})", tuning.settings);
-        }
-        None => println!("tuning: none"),
-    }
-    println!("gate {}: {}", done.gate.text(), done.page.display());
 }

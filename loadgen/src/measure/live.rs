@@ -8,7 +8,10 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
 
-use crate::run::{Phase, Progress, Tick};
+use crate::{
+    run::{Phase, Progress, Tick},
+    stdio,
+};
 
 /// Seconds between two plain lines.
 const PLAIN_EVERY: u64 = 4;
@@ -35,7 +38,7 @@ impl LiveProgress {
             bar
         });
         if bar.is_none() {
-            eprintln!("{label} starting");
+            stdio::note(format_args!("{label} starting"));
         }
         Self {
             label,
@@ -63,7 +66,7 @@ impl Progress for LiveProgress {
                 };
                 if due {
                     *last = Some((tick.phase, second));
-                    eprintln!("{} {text}", self.label);
+                    stdio::note(format_args!("{} {text}", self.label));
                 }
             }
         }

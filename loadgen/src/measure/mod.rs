@@ -1,78 +1,52 @@
-//! One measurement from start to report: processes, override, load, samples, verdict, run folder.
+//! One measurement from start to report.
 //!
-//! [`measure`] is what `weir-bench run --topology` and `weir-bench demo` have in common.
+//! [`measure`] is what every run goes through, whether it starts the processes under test itself or
+//! drives something that is running already ([`Subject`]): set the `stage`, drive the `load`,
+//! strike the stage, complete `validity`, judge, and write everything to its `place`.
 
 mod clock;
 pub mod command;
 mod growth;
 mod live;
+mod load;
+mod order;
 mod overhead;
+mod place;
+mod print;
+mod stage;
 mod validity;
 
 pub use live::LiveProgress;
+pub use order::{Keep, Order, Setup, Subject};
 pub use overhead::overhead;
+pub(crate) use stage::{apply_tuning, places};
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, sync::Arc};
 
-use self::clock::MeasuredClock;
+use self::{place::Place, stage::Stage};
 use crate::{
-    judge::{self, Gate, Thresholds},
-    lint::{self, Facts},
-    report::{
-        Commit, FolderError, PageError, Provenance, RunFolder, RunRecord, now_utc, write_latest,
-        write_page,
-    },
-    run::{Progress, RunError, RunOptions, StopToken, Target, drive},
-    sample::{Sampler, Watched},
-    scenario::Scenario,
-    summary::{Distributions, Summary, Verdict},
-    topology::{Places, Topology, TopologyError, TopologySpec, Tuning, raise_limits, settings_of},
+    judge::{self, Gate},
+    lint,
+    report::{FolderError, PageError, Provenance, RunFolder, RunRecord, now_utc, write_page},
+    run::{Progress, RunError, StopToken},
+    summary::{Summary, Verdict},
+    topology::TopologyError,
 };
 
-/// Time to live of the override; it is renewed three times as often.
-const OVERRIDE_TTL: Duration = Duration::from_secs(30);
-/// Time between two samples of a process.
-const SAMPLE_EVERY: Duration = Duration::from_millis(250);
-
-/// Where things are and how to run.
-#[derive(Debug, Clone)]
-pub struct Setup {
-    /// Where run folders go.
-    pub results: PathBuf,
-    /// The proxy's binary; found beside this program when not given.
-    pub weir: Option<PathBuf>,
-    /// The proxy configuration to derive from.
-    pub proxy_config: PathBuf,
-    /// Options of the generator.
-    pub options: RunOptions,
-    /// Whether limits in the way of the load are raised for the run.
-    pub raise_limits: bool,
-}
-
-/// What to measure.
-#[derive(Debug, Clone)]
-pub struct Order {
-    /// The load.
-    pub scenario: Scenario,
-    /// The processes under test.
-    pub topology: TopologySpec,
-    /// What the result is judged by.
-    pub thresholds: Thresholds,
-}
+/// The word of a gate that was not judged, since the run ended early.
+const STOPPED: &str = "stopped";
 
 /// A finished measurement; its folder is complete.
 #[derive(Debug, Clone)]
 pub struct Measured {
-    /// Where everything about it is.
-    pub folder: RunFolder,
+    /// Where everything about it is; none when nothing was to be kept.
+    pub folder: Option<RunFolder>,
     /// What `run.json` holds.
     pub record: RunRecord,
     /// What `summary.json` holds.
     pub summary: Summary,
     /// The verdict.
     pub gate: Gate,
-    /// The report.
-    pub page: PathBuf,
 }
 
 /// A measurement could not be made.
@@ -108,8 +82,10 @@ pub enum MeasureError {
     },
 }
 
-/// Starts the processes, raises limits, drives the load, puts the limits back, stops the processes,
-/// judges, and writes the run folder with its report. Blocks until all of that is done.
+/// Starts the processes if there are any to start, raises limits, drives the load, puts the limits
+/// back, stops the processes, judges, and writes the run folder with its report. Blocks until all
+/// of that is done. A `stop` while the load is on ends it early; what was measured until then is
+/// judged and written as usual, and the record says why it ended.
 ///
 /// # Errors
 ///
@@ -121,120 +97,65 @@ pub fn measure(
     progress: Arc<dyn Progress>,
     stop: &StopToken,
 ) -> Result<Measured, MeasureError> {
-    let folder = RunFolder::create(
-        &setup.results,
-        &order.scenario.name,
-        &order.topology.name,
-        &Commit::here(),
-    )?;
-    measure_in(&folder, order, setup, progress, stop).map_err(|error| {
-        if error.is_usage() || matches!(error, MeasureError::Topology(TopologyError::Stopped)) {
-            // Nothing happened that anybody would want to look at.
-            let _ = std::fs::remove_dir_all(folder.path());
-            return error;
-        }
-        MeasureError::Broken {
-            cause: Box::new(error),
-            folder: folder.path().to_owned(),
-        }
-    })
-}
-
-fn measure_in(
-    folder: &RunFolder,
-    order: &Order,
-    setup: &Setup,
-    progress: Arc<dyn Progress>,
-    stop: &StopToken,
-) -> Result<Measured, MeasureError> {
     let created_at = now_utc();
-    let mut topology = Topology::start(&order.topology, &places(setup, folder), stop)?;
-    let facts = facts(order, setup, &topology);
-    let tuning = apply_tuning(setup, &facts, &topology, &order.scenario.name)?;
-    let settings = match (&tuning, topology.admin()) {
-        (Some(tuning), _) => Some(tuning.during().clone()),
-        (None, Some(admin)) => Some(settings_of(admin)?),
-        (None, None) => None,
-    };
-    let mut watched = topology.watched();
-    watched.push(Watched {
-        name: "generator".to_owned(),
-        pid: std::process::id(),
+    let place = Place::make(order, setup)?;
+    let prepared = Stage::set(order, setup, place.path(), stop);
+    let driven = prepared.and_then(|stage| {
+        let driven = load::run(order, setup, &stage, progress, stop)?;
+        Ok((driven, stage.strike()))
     });
-    let sampler = Sampler::start(watched, SAMPLE_EVERY).map_err(failed("sample processes"))?;
-    let clock = Arc::new(MeasuredClock::new(progress));
-    let target = Target::local(topology.address()?).map_err(RunError::from)?;
-    let outcome = drive(
-        &order.scenario,
-        &target,
-        &setup.options,
-        clock.clone(),
-        stop,
-    )?;
-    let mut summary = outcome.summary;
-    let length = Duration::from_secs_f64(summary.duration_s.max(0.0));
-    let sampled = clock
-        .measured_start()
-        .map(|from| sampler.finish(from, length))
-        .unwrap_or_default();
-    summary.processes = sampled.processes;
-    let ended = topology.check().err();
-    let tuning = tuning.map(Tuning::put_back);
-    if summary.distributions == Distributions::default() {
-        let totals = outcome.recording.totals();
-        summary.distributions = Distributions::of(&totals.response, &totals.service);
-    }
+    let (driven, struck) = driven.map_err(|error| place.broken(order, error))?;
+
+    let mut summary = driven.outcome.summary;
     validity::complete(
         &mut summary,
         &order.scenario,
         setup.options.threads,
-        sampled.other_cores,
-        ended,
-        tuning.as_ref(),
+        driven.other_cores,
+        struck.ended,
+        struck.tuning.as_ref(),
     );
-    let verdict = judge::judge(&summary, &order.thresholds, lint::reach(&facts));
+    let stopped = stop
+        .is_stopped()
+        .then(|| stop.reason().unwrap_or_else(|| "on request".to_owned()));
+    if let Some(reason) = &stopped {
+        validity::note_stop(&mut summary, reason);
+    }
+    let verdict = judge::judge(&summary, &order.thresholds, lint::reach(&struck.facts));
     let gate = judge::gate(&verdict, &summary.validity);
-    let mut provenance = Provenance::collect(created_at);
-    if let Some(version) = topology.proxy_version() {
-        provenance
-            .versions
-            .insert("weir".to_owned(), version.to_owned());
+    let mut provenance = Provenance::collect(created_at.clone());
+    if let Some(version) = struck.proxy_version {
+        provenance.versions.insert("weir".to_owned(), version);
     }
     let record = RunRecord {
         format: RunRecord::FORMAT,
-        id: folder.name(),
+        id: place.id(order, &created_at),
         provenance,
-        topology: Some(topology.record()),
+        label: order.label(),
+        targets: struck.targets,
+        gate: match &stopped {
+            Some(_) => STOPPED.to_owned(),
+            None => gate.text().to_owned(),
+        },
+        stopped,
+        topology: struck.topology,
         scenario: serde_json::to_value(&order.scenario).unwrap_or_default(),
-        proxy_config: topology.config_text().map(str::to_owned),
-        proxy_revision: settings.as_ref().map(|settings| settings.revision),
-        proxy_settings: settings.map(|settings| settings.effective),
-        tuning,
+        proxy_config: struck.proxy_config,
+        proxy_revision: struck.settings.as_ref().map(|settings| settings.revision),
+        proxy_settings: struck.settings.map(|settings| settings.effective),
+        tuning: struck.tuning,
         thresholds: order.thresholds,
         verdict,
-        gate: gate.text().to_owned(),
-        findings: lint::lint(&facts),
+        findings: lint::lint(&struck.facts),
         growth: growth::of(&summary, order.thresholds.memory_growth_per_hour),
         overhead: None,
     };
-    drop(topology);
-    outcome
-        .recording
-        .write_hlog(folder.path())
-        .map_err(failed("write the interval logs"))?;
-    outcome
-        .recording
-        .write_timeseries(folder.path())
-        .map_err(failed("write timeseries.csv"))?;
-    folder.save(&record, &summary)?;
-    let page = write_page(folder)?;
-    write_latest(&setup.results, folder)?;
+    let folder = place.write(setup, &driven.outcome.recording, &record, &summary)?;
     Ok(Measured {
-        folder: folder.clone(),
+        folder,
         record,
         summary,
         gate,
-        page,
     })
 }
 
@@ -246,9 +167,27 @@ impl Measured {
     /// When the folder cannot be written.
     pub fn compare_with_direct(&mut self, direct: &Self) -> Result<(), MeasureError> {
         self.record.overhead = Some(overhead(direct, self));
-        self.folder.save(&self.record, &self.summary)?;
-        write_page(&self.folder)?;
+        self.rewrite()
+    }
+
+    /// Writes the JSON files and the report again after a change of the record; nothing when
+    /// nothing is kept.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be written.
+    pub fn rewrite(&self) -> Result<(), MeasureError> {
+        if let Some(folder) = &self.folder {
+            folder.save(&self.record, &self.summary)?;
+            write_page(folder)?;
+        }
         Ok(())
+    }
+
+    /// The report, if one was written.
+    #[must_use]
+    pub fn page(&self) -> Option<PathBuf> {
+        self.folder.as_ref().map(RunFolder::page)
     }
 
     /// Whether the measurement may be believed at all.
@@ -256,45 +195,4 @@ impl Measured {
     pub fn is_invalid(&self) -> bool {
         self.summary.validity.verdict == Verdict::Invalid
     }
-}
-
-/// Where the processes of a run find and leave things.
-pub(crate) fn places(setup: &Setup, folder: &RunFolder) -> Places {
-    Places {
-        weir: setup.weir.clone(),
-        proxy_config: setup.proxy_config.clone(),
-        folder: folder
-            .path()
-            .canonicalize()
-            .unwrap_or_else(|_| folder.path().to_owned()),
-    }
-}
-
-fn facts(order: &Order, setup: &Setup, topology: &Topology) -> Facts {
-    Facts::new(
-        &order.scenario,
-        order.thresholds,
-        setup.options.source_addresses,
-        topology.config(),
-    )
-}
-
-/// Raises the limits that stand in the way of the load, if there are any.
-pub(crate) fn apply_tuning(
-    setup: &Setup,
-    facts: &Facts,
-    topology: &Topology,
-    scenario: &str,
-) -> Result<Option<Tuning>, TopologyError> {
-    let Some(admin) = topology.admin().filter(|_| setup.raise_limits) else {
-        return Ok(None);
-    };
-    let reason = format!("load test: {scenario}");
-    raise_limits(facts)
-        .map(|settings| Tuning::apply(admin, settings, &reason, OVERRIDE_TTL))
-        .transpose()
-}
-
-fn failed(what: &'static str) -> impl Fn(io::Error) -> MeasureError {
-    move |cause| MeasureError::Io { what, cause }
 }

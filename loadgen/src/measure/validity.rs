@@ -42,7 +42,8 @@ pub(super) fn complete(
         .sum();
     if used > SATURATED * cores as f64 {
         let reason = format!(
-            "the machine was saturated: {used:.2} of {cores} cores busy with the generator, the proxy and the replicas together"
+            "the machine was saturated: {used:.2} of {cores} cores busy with the generator and the \
+             processes under test together"
         );
         add(summary, Verdict::Suspect, reason);
     }
@@ -81,6 +82,12 @@ pub(super) fn complete(
         );
         add(summary, Verdict::Suspect, reason);
     }
+}
+
+/// Notes that the run ended before its time. What was measured counts, but not as the whole.
+pub(super) fn note_stop(summary: &mut Summary, reason: &str) {
+    let text = format!("stopped {reason} after {:.1} s", summary.duration_s);
+    add(summary, Verdict::Suspect, text);
 }
 
 fn add(summary: &mut Summary, verdict: Verdict, reason: String) {

@@ -18,7 +18,7 @@ use super::{
     interval::{Counts, IntervalData, latency_histogram},
     recorder::{Report, Timeline},
 };
-use crate::run::{Phase, Progress, Tick};
+use crate::run::{BUCKETS_S, EndpointTick, Phase, Progress, Tick};
 
 /// What the collector needs to know.
 pub(crate) struct Collector {
@@ -150,6 +150,9 @@ impl Merged {
             }
         }
         self.second_response.reset();
+        self.second_lag.reset();
+        let endpoints = self.endpoint_ticks(collector, parts.clone());
+        let failures = failures(parts.clone());
         if index >= 0 {
             self.measured_second(collector, index, parts, &mut row)?;
         } else {
@@ -157,7 +160,7 @@ impl Merged {
                 add(&mut self.second_response, &endpoint.response);
             }
         }
-        self.tell(collector, index, &row);
+        self.tell(collector, index, &row, endpoints, failures);
         Ok(())
     }
 
@@ -210,7 +213,6 @@ impl Merged {
         add(&mut self.totals.response, &self.second_response);
         self.totals.counts.add(row.counts);
 
-        self.second_lag.reset();
         for part in parts {
             self.totals.in_flight_area_ns += u128::from(part.in_flight_area_ns);
             self.totals.busy_ns += u128::from(part.busy_ns);
@@ -246,7 +248,33 @@ impl Merged {
         Ok(())
     }
 
-    fn tell(&self, collector: &Collector, index: i64, row: &SecondRow) {
+    /// Each endpoint in this second, for those who watch.
+    fn endpoint_ticks<'a>(
+        &mut self,
+        collector: &Collector,
+        parts: impl Iterator<Item = &'a IntervalData> + Clone,
+    ) -> Vec<EndpointTick> {
+        let mut ticks = Vec::with_capacity(collector.endpoints.len());
+        for (at, name) in collector.endpoints.iter().enumerate() {
+            self.endpoint_response.reset();
+            let mut counts = Counts::default();
+            for endpoint in parts.clone().filter_map(|part| part.endpoints.get(at)) {
+                counts.add(endpoint.counts);
+                add(&mut self.endpoint_response, &endpoint.response);
+            }
+            ticks.push(endpoint_tick(name, counts, &self.endpoint_response));
+        }
+        ticks
+    }
+
+    fn tell(
+        &self,
+        collector: &Collector,
+        index: i64,
+        row: &SecondRow,
+        endpoints: Vec<EndpointTick>,
+        failures: Vec<(FailureKind, u64)>,
+    ) {
         let timeline = collector.timeline;
         let end = timeline.end_of(index);
         let (phase, elapsed, planned) = if index < 0 {
@@ -261,14 +289,20 @@ impl Merged {
             phase,
             elapsed: Duration::from_nanos(elapsed),
             planned: Duration::from_nanos(planned),
+            intended: row.intended,
             requests: row.counts.requests,
             ok: row.counts.ok,
             limited: row.counts.limited,
             errors: row.counts.errors,
             p50: micros(0.50),
+            p95: micros(0.95),
             p99: micros(0.99),
+            max: Duration::from_micros(self.second_response.max()),
+            send_lag_p99: Duration::from_micros(row.lag_p99_us),
             in_flight: row.in_flight,
             users: row.users,
+            endpoints,
+            failures,
         });
     }
 
@@ -282,6 +316,40 @@ impl Merged {
             collector.open.then_some(self.lag_log),
         )
     }
+}
+
+/// One endpoint in one second.
+fn endpoint_tick(name: &str, counts: Counts, response: &Histogram<u64>) -> EndpointTick {
+    let mut tick = EndpointTick {
+        name: name.to_owned(),
+        counts,
+        ..EndpointTick::default()
+    };
+    if response.is_empty() {
+        return tick;
+    }
+    tick.p50 = Duration::from_micros(response.value_at_quantile(0.50));
+    tick.p99 = Duration::from_micros(response.value_at_quantile(0.99));
+    tick.buckets = vec![0; BUCKETS_S.len() + 1];
+    for value in response.iter_recorded() {
+        let seconds = value.value_iterated_to() as f64 / 1e6;
+        let count = value.count_at_value();
+        let bucket = BUCKETS_S.partition_point(|edge| *edge < seconds);
+        if let Some(bucket) = tick.buckets.get_mut(bucket) {
+            *bucket += count;
+        }
+        tick.sum_s += seconds * count as f64;
+    }
+    tick
+}
+
+/// Failures of one second by kind.
+fn failures<'a>(parts: impl Iterator<Item = &'a IntervalData>) -> Vec<(FailureKind, u64)> {
+    let mut kinds = BTreeMap::new();
+    for (_, kind, count) in parts.flat_map(|part| &part.failures) {
+        *kinds.entry(*kind).or_default() += count;
+    }
+    by_frequency(&kinds)
 }
 
 /// Adds one histogram to another of the same bounds.

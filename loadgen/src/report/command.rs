@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args as ClapArgs;
 
 use super::{FolderError, RunFolder, comparison::rewrite_comparison, write_page};
-use crate::{exit::Usage, judge};
+use crate::{exit::Usage, judge, stdio};
 
 /// Arguments of `weir-bench report`.
 #[derive(Debug, ClapArgs)]
@@ -23,7 +23,7 @@ pub struct Args {
 pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
     for path in &args.runs {
         if path.join("comparison.json").is_file() {
-            println!("{}", rewrite_comparison(path)?.display());
+            stdio::line(rewrite_comparison(path)?.display())?;
             continue;
         }
         let folder = RunFolder::open(path).map_err(|error| match error {
@@ -32,8 +32,8 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
         })?;
         let page = write_page(&folder)?;
         let (record, _) = folder.load()?;
-        println!("{}", judge::rows_table(&record.verdict));
-        println!("gate {}: {}", record.gate, page.display());
+        stdio::line(judge::rows_table(&record.verdict))?;
+        stdio::line(format_args!("gate {}: {}", record.gate, page.display()))?;
     }
     Ok(ExitCode::SUCCESS)
 }

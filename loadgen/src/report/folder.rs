@@ -67,16 +67,7 @@ impl RunFolder {
         commit: &Commit,
     ) -> Result<Self, FolderError> {
         fs::create_dir_all(results).map_err(|cause| io_error("create", results, cause))?;
-        let time: String = now_utc()
-            .chars()
-            .filter(|symbol| !matches!(symbol, '-' | ':'))
-            .collect();
-        let name = format!(
-            "{time}__{}__{}__{}",
-            slug(scenario),
-            slug(size),
-            commit.label()
-        );
+        let name = Self::name_of(scenario, size, commit, &now_utc());
         for attempt in 1.. {
             let suffix = if attempt == 1 {
                 String::new()
@@ -93,6 +84,34 @@ impl RunFolder {
         Ok(Self {
             path: results.join(name),
         })
+    }
+
+    /// The name of a run that began at `time` (RFC 3339, UTC).
+    #[must_use]
+    pub fn name_of(scenario: &str, size: &str, commit: &Commit, time: &str) -> String {
+        let time: String = time
+            .chars()
+            .filter(|symbol| !matches!(symbol, '-' | ':'))
+            .collect();
+        format!(
+            "{time}__{}__{}__{}",
+            slug(scenario),
+            slug(size),
+            commit.label()
+        )
+    }
+
+    /// Uses exactly this folder, which is made when it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made.
+    pub fn at(path: &Path) -> Result<Self, FolderError> {
+        fs::create_dir_all(path).map_err(|cause| io_error("create", path, cause))?;
+        let path = path
+            .canonicalize()
+            .map_err(|cause| io_error("open", path, cause))?;
+        Ok(Self { path })
     }
 
     /// Opens an existing run folder.
@@ -136,6 +155,12 @@ impl RunFolder {
             .file_name()
             .map(|name| name.to_string_lossy().into_owned())
             .unwrap_or_default()
+    }
+
+    /// Its report.
+    #[must_use]
+    pub fn page(&self) -> PathBuf {
+        self.file("report.html")
     }
 
     /// A file in it.

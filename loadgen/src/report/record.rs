@@ -18,6 +18,16 @@ pub struct RunRecord {
     pub id: String,
     /// Where and with what.
     pub provenance: Provenance,
+    /// What tells this run from others of the same scenario: the topology, the size of the load, or
+    /// a name that the user gave; a part of the folder's name.
+    #[serde(default)]
+    pub label: String,
+    /// Base URLs that were driven.
+    #[serde(default)]
+    pub targets: Vec<String>,
+    /// Why the run ended early, in words that follow "stopped"; none when it did not.
+    #[serde(default)]
+    pub stopped: Option<String>,
     /// The processes under test, if this program started them.
     pub topology: Option<TopologyRecord>,
     /// The effective scenario, every default filled in.
@@ -34,7 +44,7 @@ pub struct RunRecord {
     pub thresholds: Thresholds,
     /// Threshold rows.
     pub verdict: Vec<Row>,
-    /// Outcome of the gate: `passed`, `failed` or `invalid`.
+    /// Outcome of the gate: `passed`, `failed` or `invalid`; `stopped` when the run ended early.
     pub gate: String,
     /// Contradictions between scenario, proxy configuration and thresholds.
     pub findings: Vec<Finding>,

@@ -201,6 +201,9 @@ fn record(id: &str, topology: &str, summary: &Summary) -> RunRecord {
         format: RunRecord::FORMAT,
         id: id.into(),
         provenance: Provenance::collect(now_utc()),
+        label: topology.into(),
+        targets: vec!["http://127.0.0.1:40000".into()],
+        stopped: None,
         topology: Some(TopologyRecord {
             name: topology.into(),
             description: "Two replicas behind weir.".into(),

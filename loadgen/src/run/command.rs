@@ -1,14 +1,18 @@
-//! `weir-bench run`: drive a target that is already running.
+//! `weir-bench run`: drive a topology or a target that is already running, and judge it.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use clap::ValueEnum;
 
-use super::{Outcome, Phase, Progress, RunError, RunOptions, StopToken, Target, Tick, drive, text};
+use super::{RunOptions, StopToken, Target, text};
 use crate::{
-    exit::{Exit, Usage},
+    exit::Usage,
+    judge::{Thresholds, wrapped},
+    measure::{Order, Subject, command::Printing},
     scenario::{self, Overrides, Scenario},
+    stdio,
+    topology::TopologySpec,
     units::{Rate, parse_duration},
 };
 
@@ -22,10 +26,10 @@ pub struct Args {
     #[arg(long, short, required_unless_present = "topology", value_name = "URL")]
     target: Vec<String>,
     /// Start this topology and drive it: direct, one, two, a file, or a number of replicas behind
-    /// weir. The run gets a folder with a report, and limits are raised for it and put back.
-    #[arg(long, conflicts_with_all = ["target", "output"], value_name = "NAME")]
+    /// weir. Limits in the way of the load are raised for the run and put back.
+    #[arg(long, conflicts_with = "target", value_name = "NAME")]
     topology: Option<String>,
-    /// How the topology is started and judged.
+    /// Where results go, and what the run is judged by.
     #[command(flatten)]
     measuring: crate::measure::command::Options,
     /// Host that is not this machine but may be loaded: you vouch for it.
@@ -40,9 +44,6 @@ pub struct Args {
     /// Source addresses in 127.0.0.0/8 to spread connections over.
     #[arg(long, default_value_t = 1, value_name = "N")]
     source_addresses: u32,
-    /// Folder for summary.json, timeseries.csv and the interval logs.
-    #[arg(long, short, value_name = "FOLDER")]
-    output: Option<PathBuf>,
     /// Print the summary as JSON instead of text.
     #[arg(long)]
     json: bool,
@@ -118,104 +119,35 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
     let scenario = Overrides::from(&args.overrides)
         .apply(scenario)
         .map_err(Usage::new)?;
-    if let Some(topology) = &args.topology {
-        let options = RunOptions {
-            threads: args.threads,
-            source_addresses: args.source_addresses,
-            ..RunOptions::default()
-        };
-        let stop = StopToken::on_signals().context("installing signal handlers")?;
-        let printing = crate::measure::command::Printing {
-            json: args.json,
-            quiet: args.quiet,
-        };
-        return crate::measure::command::execute(
-            scenario,
-            topology,
-            &args.measuring,
-            options,
-            printing,
-            &stop,
-        );
-    }
-    let target = Target::new(&args.target, &args.target_approved).map_err(Usage::new)?;
-    let options = RunOptions {
+    let subject = match &args.topology {
+        Some(topology) => Subject::Topology(TopologySpec::load(topology).map_err(Usage::new)?),
+        None => {
+            let target = Target::new(&args.target, &args.target_approved);
+            Subject::Running(target.map_err(Usage::new)?)
+        }
+    };
+    let measuring = &args.measuring;
+    let thresholds =
+        Thresholds::for_scenario(&scenario, measuring.thresholds.as_deref()).map_err(Usage::new)?;
+    let setup = measuring.setup(RunOptions {
         threads: args.threads,
         source_addresses: args.source_addresses,
         ..RunOptions::default()
+    });
+    let order = Order {
+        scenario,
+        subject,
+        thresholds,
+        label: measuring.label.clone(),
     };
     let stop = StopToken::on_signals().context("installing signal handlers")?;
     if !args.quiet {
-        eprintln!("{}", text::opening(&scenario, &target));
+        let subject = order.subject_text();
+        stdio::note(wrapped(&text::opening(&order.scenario, &subject), "", "  "));
     }
-    let progress = Arc::new(Lines { quiet: args.quiet });
-    let outcome = match drive(&scenario, &target, &options, progress, &stop) {
-        Ok(outcome) => outcome,
-        Err(error @ (RunError::Options(_) | RunError::Target(_))) => {
-            return Err(Usage::new(error).into());
-        }
-        Err(error) => return Err(error.into()),
+    let printing = Printing {
+        json: args.json,
+        quiet: args.quiet,
     };
-    if let Some(folder) = &args.output {
-        save(&outcome, folder)
-            .with_context(|| format!("writing results to {}", folder.display()))?;
-    }
-    let summary = &outcome.summary;
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(summary)?);
-    } else {
-        print!("{}", text::summary(summary));
-    }
-    let missed = text::missed(&scenario.thresholds, summary);
-    for line in &missed {
-        eprintln!("missed: {line}");
-    }
-    Ok(
-        if summary.validity.verdict == crate::summary::Verdict::Invalid {
-            Exit::Invalid
-        } else if missed.is_empty() {
-            Exit::Passed
-        } else {
-            Exit::GateFailed
-        }
-        .into(),
-    )
-}
-
-fn save(outcome: &Outcome, folder: &std::path::Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(folder)?;
-    let summary = serde_json::to_string_pretty(&outcome.summary)?;
-    std::fs::write(folder.join("summary.json"), summary)?;
-    outcome.recording.write_hlog(folder)?;
-    outcome.recording.write_timeseries(folder)?;
-    Ok(())
-}
-
-/// One line a second on standard error.
-struct Lines {
-    quiet: bool,
-}
-
-impl Progress for Lines {
-    fn tick(&self, tick: &Tick) {
-        if self.quiet {
-            return;
-        }
-        let phase = match tick.phase {
-            Phase::WarmUp => "warm-up",
-            Phase::Measured => "run",
-        };
-        eprintln!(
-            "{phase:>8} {:4.0}/{:.0} s  {:6} req/s  p50 {:8.2} ms  p99 {:8.2} ms  errors {:5}  429 {:5}  users {:4}  in flight {:4}",
-            tick.elapsed.as_secs_f64(),
-            tick.planned.as_secs_f64(),
-            tick.requests,
-            tick.p50.as_secs_f64() * 1e3,
-            tick.p99.as_secs_f64() * 1e3,
-            tick.errors,
-            tick.limited,
-            tick.users,
-            tick.in_flight,
-        );
-    }
+    crate::measure::command::execute(&order, &setup, printing, &stop)
 }

@@ -21,7 +21,7 @@ use std::time::Duration;
 pub use self::{
     driver::drive,
     error::RunError,
-    progress::{NoProgress, Phase, Progress, Tick},
+    progress::{BUCKETS_S, EndpointTick, Fan, NoProgress, Phase, Progress, Tick},
     stop::StopToken,
     target::{BaseUrl, Target, TargetError},
 };

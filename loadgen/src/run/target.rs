@@ -95,6 +95,18 @@ impl Target {
     }
 }
 
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, base) in self.base_urls.iter().enumerate() {
+            if index > 0 {
+                f.write_str(" and ")?;
+            }
+            base.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
 fn resolve(url: &str, approved: &[String]) -> Result<BaseUrl, TargetError> {
     let malformed = |why: &str| TargetError::Malformed {
         url: url.to_owned(),

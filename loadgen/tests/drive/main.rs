@@ -4,6 +4,7 @@
 
 mod accuracy;
 mod failures;
+mod folders;
 mod server;
 mod sessions;
 

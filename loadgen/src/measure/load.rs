@@ -1,0 +1,49 @@
+//! The load itself, with everything that is watched while it is on.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{MeasureError, Order, Setup, clock::MeasuredClock, place::failed, stage::Stage};
+use crate::{
+    run::{Outcome, Progress, StopToken, drive},
+    sample::Sampler,
+};
+
+/// Time between two samples of a process.
+const SAMPLE_EVERY: Duration = Duration::from_millis(250);
+
+/// What came of the load.
+pub(super) struct Driven {
+    pub(super) outcome: Outcome,
+    /// Cores that other programs kept busy.
+    pub(super) other_cores: Option<f64>,
+}
+
+/// Drives the load and samples processes. Blocks until it is over.
+pub(super) fn run(
+    order: &Order,
+    setup: &Setup,
+    stage: &Stage,
+    progress: Arc<dyn Progress>,
+    stop: &StopToken,
+) -> Result<Driven, MeasureError> {
+    let sampler =
+        Sampler::start(stage.watched(setup), SAMPLE_EVERY).map_err(failed("sample processes"))?;
+    let clock = Arc::new(MeasuredClock::new(progress));
+    let mut outcome = drive(
+        &order.scenario,
+        stage.target(),
+        &setup.options,
+        clock.clone(),
+        stop,
+    )?;
+    let length = Duration::from_secs_f64(outcome.summary.duration_s.max(0.0));
+    let sampled = clock
+        .measured_start()
+        .map(|from| sampler.finish(from, length))
+        .unwrap_or_default();
+    outcome.summary.processes = sampled.processes;
+    Ok(Driven {
+        outcome,
+        other_cores: sampled.other_cores,
+    })
+}

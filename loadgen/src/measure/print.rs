@@ -1,0 +1,121 @@
+//! A finished measurement on the terminal, at most 100 columns wide.
+
+use std::io;
+
+use comfy_table::{Cell, CellAlignment};
+
+use super::Measured;
+use crate::{
+    judge::{self, milliseconds, plain_table, wrapped},
+    report::{RunRecord, TuningRecord},
+    stdio,
+    summary::{Summary, Verdict},
+};
+
+/// Prints what was measured and how it was judged.
+pub(super) fn print(done: &Measured) -> io::Result<()> {
+    let (record, summary) = (&done.record, &done.summary);
+    stdio::line(wrapped(&heading(record, summary), "", "  "))?;
+    if !record.verdict.is_empty() {
+        stdio::line(judge::rows_table(&record.verdict))?;
+    }
+    stdio::line(wrapped(&counts(summary), "", "  "))?;
+    stdio::line(latency_table(summary))?;
+    stdio::line(judge::endpoint_table(&summary.endpoints))?;
+    for failure in &summary.failures {
+        let text = format!(
+            "{} × {} ({:.3} %): {}",
+            failure.count, failure.kind, failure.percent, failure.likely_cause
+        );
+        stdio::line(wrapped(&text, "  ", "    "))?;
+    }
+    match summary.validity.verdict {
+        Verdict::Valid => stdio::line("measurement valid")?,
+        Verdict::Suspect => stdio::line("measurement suspect:")?,
+        Verdict::Invalid => stdio::line("measurement INVALID:")?,
+    }
+    for reason in &summary.validity.reasons {
+        stdio::line(wrapped(reason, "  - ", "    "))?;
+    }
+    for finding in &record.findings {
+        stdio::line(wrapped(&finding.title, "lint: ", "      "))?;
+    }
+    stdio::line(wrapped(&tuning(record.tuning.as_ref()), "tuning: ", "  "))?;
+    let gate = match &record.stopped {
+        Some(reason) => format!("stopped {reason}; gate not judged"),
+        None => format!("gate {}", record.gate),
+    };
+    match done.page() {
+        Some(page) => stdio::line(format!("{gate}: {}", page.display())),
+        None => stdio::line(format!("{gate} (nothing was saved)")),
+    }
+}
+
+fn heading(record: &RunRecord, summary: &Summary) -> String {
+    let subject = match &record.topology {
+        Some(topology) => topology.description.clone(),
+        None => record.targets.join(" and "),
+    };
+    format!("{}: {subject}", summary.scenario)
+}
+
+fn counts(summary: &Summary) -> String {
+    let mut text = format!(
+        "{} requests in {:.1} s: {} ok ({:.1}/s), {} limited (429), {} errors ({:.3} %)",
+        summary.requests,
+        summary.duration_s,
+        summary.ok,
+        summary.throughput_rps,
+        summary.limited,
+        summary.errors,
+        summary.error_rate * 100.0
+    );
+    if let Some(intended) = summary.intended_rps {
+        text += &format!("; intended {intended:.1}/s, {} unsent", summary.unsent);
+    }
+    text
+}
+
+fn latency_table(summary: &Summary) -> comfy_table::Table {
+    let mut table = plain_table(&[
+        "latency", "min", "mean", "p50", "p90", "p95", "p99", "p99.9", "max",
+    ]);
+    let rows = [
+        ("response time", Some(&summary.response)),
+        ("service time", Some(&summary.service)),
+        ("send lag", summary.send_lag.as_ref()),
+    ];
+    for (name, latency) in rows {
+        let Some(latency) = latency.filter(|latency| latency.count > 0) else {
+            continue;
+        };
+        let values = [
+            latency.min_ms,
+            latency.mean_ms,
+            latency.p50_ms,
+            latency.p90_ms,
+            latency.p95_ms,
+            latency.p99_ms,
+            latency.p999_ms,
+            latency.max_ms,
+        ];
+        let cells =
+            values.map(|value| Cell::new(milliseconds(value)).set_alignment(CellAlignment::Right));
+        table.add_row(std::iter::once(Cell::new(name)).chain(cells));
+    }
+    table
+}
+
+fn tuning(tuning: Option<&TuningRecord>) -> String {
+    match tuning {
+        Some(tuning) => {
+            let end = if tuning.restored {
+                "put back, verified"
+            } else {
+                "NOT VERIFIED AS PUT BACK"
+            };
+            format!("{} ({end})", tuning.settings)
+        }
+        None => "none".to_owned(),
+    }
+}
