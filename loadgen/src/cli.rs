@@ -24,6 +24,10 @@ pub enum Command {
     Lint(crate::lint::command::Args),
     /// Make the report of a run folder again.
     Report(crate::report::command::Args),
+    /// Watch processes without any load: CPU, memory, descriptors, sockets, and whether they leak.
+    Sample(crate::sample::command::Args),
+    /// Draw a flame graph of what a process spends its CPU time on.
+    Profile(crate::profile::command::Args),
     /// Serve the documented endpoints with a declared capacity: a stand-in for an API replica.
     Replica(crate::replica::command::Args),
     /// Compare reverse proxies: weir, nginx and HAProxy under the same load on this machine.
@@ -46,6 +50,8 @@ impl Cli {
             Command::Demo(args) => crate::demo::command::execute(args),
             Command::Lint(args) => crate::lint::command::execute(args),
             Command::Report(args) => crate::report::command::execute(args),
+            Command::Sample(args) => crate::sample::command::execute(args),
+            Command::Profile(args) => crate::profile::command::execute(args),
             Command::Replica(args) => crate::replica::command::execute(args),
             Command::Versus(args) => crate::versus::command::execute(args),
             Command::Engines(args) => crate::calibrate::engines::execute(args),

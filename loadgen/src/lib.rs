@@ -16,6 +16,7 @@ pub mod judge;
 pub mod lint;
 pub mod measure;
 mod priority;
+pub mod profile;
 pub mod record;
 pub mod replica;
 pub mod report;

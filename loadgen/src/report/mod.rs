@@ -7,6 +7,7 @@
 pub mod chart;
 pub mod command;
 mod comparison;
+pub mod document;
 mod folder;
 mod page;
 mod plots;

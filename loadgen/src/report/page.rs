@@ -123,7 +123,7 @@ pub fn write_page(folder: &RunFolder) -> Result<std::path::PathBuf, PageError> {
     Ok(folder.write("report.html", &render_page(&record, &summary)?)?)
 }
 
-fn charts(plots: &[Plot]) -> Result<Vec<Chart>, ChartError> {
+pub(super) fn charts(plots: &[Plot]) -> Result<Vec<Chart>, ChartError> {
     plots
         .iter()
         .map(|plot| {
@@ -169,7 +169,7 @@ fn hover(plot: &Plot) -> Hover {
     }
 }
 
-fn environment() -> Result<Environment<'static>, minijinja::Error> {
+pub(super) fn environment() -> Result<Environment<'static>, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|name| {
         if name.ends_with(".html") {
@@ -182,6 +182,7 @@ fn environment() -> Result<Environment<'static>, minijinja::Error> {
     environment.add_template("parts.html", include_str!("templates/parts.html"))?;
     environment.add_template("report.html", include_str!("templates/report.html"))?;
     environment.add_template("comparison.html", include_str!("templates/comparison.html"))?;
+    environment.add_template("document.html", include_str!("templates/document.html"))?;
     environment.add_template("style.css", include_str!("templates/style.css"))?;
     environment.add_template("script.js", include_str!("templates/script.js"))?;
     environment.add_filter("ms", judge::milliseconds);

@@ -77,6 +77,8 @@ fn process(name: &str, pid: u32, cpu: f64, rss: u64) -> ProcessSummary {
         name: name.into(),
         pid,
         cpu_s: cpu * 0.6,
+        user_s: 0.0,
+        system_s: 0.0,
         cpu_percent: cpu,
         rss_start: rss,
         rss_end: rss + 100_000,
@@ -86,6 +88,8 @@ fn process(name: &str, pid: u32, cpu: f64, rss: u64) -> ProcessSummary {
         vms_end: 4 * rss,
         threads: 4,
         fds: 60,
+        sockets: None,
+        ended_s: None,
         samples: (0..SECONDS * 2).map(sample).collect(),
     }
 }

@@ -18,7 +18,7 @@ const Z_95: f64 = 1.960;
 /// Turns a median absolute deviation into a standard deviation of normal noise.
 const MAD_TO_SIGMA: f64 = 1.4826;
 
-/// A growth in bytes per second, with its uncertainty.
+/// A growth per second, in bytes or whatever the samples count, with its uncertainty.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GrowthEstimate {
     /// Theil–Sen slope.
@@ -34,6 +34,17 @@ pub struct GrowthEstimate {
 /// Estimates growth from samples of (seconds, bytes); none when there are too few.
 #[must_use]
 pub fn estimate_growth(samples: &[(f64, f64)], length: Duration) -> Option<GrowthEstimate> {
+    estimate_growth_above(samples, length, LEAST_SPREAD)
+}
+
+/// As [`estimate_growth`], for any quantity; `least_spread` is the smallest spread assumed, in its
+/// unit: half the step in which it changes.
+#[must_use]
+pub fn estimate_growth_above(
+    samples: &[(f64, f64)],
+    length: Duration,
+    least_spread: f64,
+) -> Option<GrowthEstimate> {
     let step = samples.len().div_ceil(MOST_POINTS).max(1);
     let points: Vec<(f64, f64)> = samples.iter().step_by(step).copied().collect();
     if points.len() < FEWEST_POINTS {
@@ -57,7 +68,7 @@ pub fn estimate_growth(samples: &[(f64, f64)], length: Duration) -> Option<Growt
     };
     let apart_s = length.as_secs_f64() / n;
     let assumption = MemoryAssumption {
-        spread: spread(&residuals).max(LEAST_SPREAD),
+        spread: spread(&residuals).max(least_spread),
         correlation_s: apart_s * (1.0 + dependence) / (1.0 - dependence),
     };
     Some(GrowthEstimate {

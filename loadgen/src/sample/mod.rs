@@ -1,11 +1,28 @@
-//! CPU, memory, threads and descriptors of processes over a run, read from `/proc` in a thread of
-//! its own, and what the growth of memory amounts to.
+//! CPU, memory, threads, descriptors and sockets of processes over time, and what the growth of
+//! memory amounts to.
+//!
+//! A [`Selector`] chooses processes by id, name or container; a [`Tracker`] reads them from `/proc`;
+//! a [`Sampler`] does so in a thread of its own beside a run. `weir-bench sample` is the same alone.
 
+pub mod command;
+mod container;
+mod figures;
 mod growth;
 mod machine;
+mod page;
 mod process;
+mod select;
+mod table;
+mod tracker;
+mod verdict;
 
-pub use growth::{GrowthEstimate, estimate_growth};
+pub use container::ContainerError;
+pub use figures::{Figure, SampleRecord, Sampled as SampledProcess};
+pub use growth::{GrowthEstimate, estimate_growth, estimate_growth_above};
+pub use process::{Detail, Reading, TcpStates};
+pub use select::{NamePattern, SelectError, Selector};
+pub use tracker::{Track, Tracker};
+pub use verdict::{GrowthLimit, Leak, MemoryVerdict, judge_growth};
 
 use std::{
     io,
@@ -14,10 +31,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::{
-    machine::busy_s,
-    process::{Reading, read},
-};
+use self::machine::busy_s;
 use crate::summary::ProcessSummary;
 
 /// A process to sample.
@@ -48,16 +62,9 @@ pub struct Sampler {
 /// What was read.
 #[derive(Debug, Default)]
 struct Tracks {
-    processes: Vec<Track>,
+    tracker: Tracker,
     /// CPU seconds that the whole machine has spent so far.
     machine: Vec<(Instant, f64)>,
-}
-
-/// What was read of one process.
-#[derive(Debug)]
-struct Track {
-    watched: Watched,
-    readings: Vec<(Instant, Reading)>,
 }
 
 impl Sampler {
@@ -67,25 +74,28 @@ impl Sampler {
     ///
     /// When the thread cannot be started.
     pub fn start(watched: Vec<Watched>, every: Duration) -> io::Result<Self> {
+        let mut tracker = Tracker::default();
+        watched.into_iter().for_each(|one| tracker.watch(one));
+        Self::spawn(tracker, every)
+    }
+
+    /// Starts sampling what a tracker follows.
+    ///
+    /// # Errors
+    ///
+    /// When the thread cannot be started.
+    pub fn spawn(tracker: Tracker, every: Duration) -> io::Result<Self> {
         let (stop, stopped) = mpsc::channel();
         let thread = Builder::new().name("sampler".into()).spawn(move || {
-            let processes = watched.into_iter().map(|watched| Track {
-                watched,
-                readings: Vec::new(),
-            });
             let mut tracks = Tracks {
-                processes: processes.collect(),
+                tracker,
                 machine: Vec::new(),
             };
             loop {
                 if let Some(busy) = busy_s() {
                     tracks.machine.push((Instant::now(), busy));
                 }
-                for track in &mut tracks.processes {
-                    if let Some(reading) = read(track.watched.pid) {
-                        track.readings.push((Instant::now(), reading));
-                    }
-                }
+                tracks.tracker.sample();
                 match stopped.recv_timeout(every) {
                     Err(RecvTimeoutError::Timeout) => {}
                     Ok(()) | Err(RecvTimeoutError::Disconnected) => return tracks,
@@ -102,7 +112,8 @@ impl Sampler {
         drop(self.stop);
         let tracks = self.thread.join().unwrap_or_default();
         let summaries = tracks
-            .processes
+            .tracker
+            .tracks()
             .iter()
             .filter_map(|track| summarise(track, from, length));
         let processes: Vec<_> = summaries.collect();
@@ -116,6 +127,12 @@ impl Sampler {
             other_cores,
         }
     }
+}
+
+/// Name of a running process; none when there is no such process.
+#[must_use]
+pub fn process_name(pid: u32) -> Option<String> {
+    select::by_pid(pid).map(|found| found.name)
 }
 
 fn is_inside(at: Instant, from: Instant, length: Duration) -> bool {
@@ -147,7 +164,7 @@ fn summarise(track: &Track, from: Instant, length: Duration) -> Option<ProcessSu
     let percent = |from: &(Instant, Reading), to: &(Instant, Reading)| {
         let seconds = to.0.duration_since(from.0).as_secs_f64();
         if seconds > 0.0 {
-            (to.1.cpu_s - from.1.cpu_s) * 100.0 / seconds
+            (to.1.cpu_s() - from.1.cpu_s()) * 100.0 / seconds
         } else {
             0.0
         }
@@ -160,12 +177,18 @@ fn summarise(track: &Track, from: Instant, length: Duration) -> Option<ProcessSu
         _ => None,
     });
     let rss = || inside.iter().map(|(_, reading)| reading.rss);
-    let used = last.cpu_s - first.cpu_s;
+    // The window's edges fall between two samples: scale from the sampled span to all of it.
+    let scale = match track.ended {
+        Some(_) => 1.0,
+        None => length.as_secs_f64() / span_s,
+    };
+    let used = last.cpu_s() - first.cpu_s();
     Some(ProcessSummary {
-        name: track.watched.name.clone(),
-        pid: track.watched.pid,
-        // The window's edges fall between two samples: scale from the sampled span to all of it.
-        cpu_s: used * length.as_secs_f64() / span_s,
+        name: track.name.clone(),
+        pid: track.pid,
+        cpu_s: used * scale,
+        user_s: (last.user_s - first.user_s) * scale,
+        system_s: (last.system_s - first.system_s) * scale,
         cpu_percent: used * 100.0 / span_s,
         rss_start: first.rss,
         rss_end: last.rss,
@@ -174,7 +197,12 @@ fn summarise(track: &Track, from: Instant, length: Duration) -> Option<ProcessSu
         rss_mean: rss().sum::<u64>() / inside.len() as u64,
         vms_end: last.vms,
         threads: last.threads,
-        fds: last.fds,
+        fds: last.fds.unwrap_or(0),
+        sockets: last.sockets,
+        ended_s: track
+            .ended
+            .filter(|at| is_inside(*at, from, length))
+            .map(|at| at.duration_since(from).as_secs_f64()),
         samples: samples.collect(),
     })
 }

@@ -167,6 +167,12 @@ pub struct ProcessSummary {
     pub pid: u32,
     /// CPU seconds used, user and system.
     pub cpu_s: f64,
+    /// The part of it in user mode.
+    #[serde(default)]
+    pub user_s: f64,
+    /// The part of it in the kernel.
+    #[serde(default)]
+    pub system_s: f64,
     /// CPU as percent of one core.
     pub cpu_percent: f64,
     /// Resident memory at the start, bytes.
@@ -188,6 +194,12 @@ pub struct ProcessSummary {
     pub threads: u64,
     /// Open file descriptors at the end.
     pub fds: u64,
+    /// Those of them that are sockets, if they were counted.
+    #[serde(default)]
+    pub sockets: Option<u64>,
+    /// When it was found to have ended, seconds since the measured part began.
+    #[serde(default)]
+    pub ended_s: Option<f64>,
     /// Samples over time: seconds, CPU percent, RSS bytes.
     pub samples: Vec<(f64, f64, u64)>,
 }
