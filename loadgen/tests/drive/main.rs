@@ -7,6 +7,7 @@ mod failures;
 mod folders;
 mod server;
 mod sessions;
+mod watching;
 
 use std::{
     sync::{Arc, Mutex},
