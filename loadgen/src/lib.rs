@@ -26,6 +26,7 @@ pub mod scenario;
 pub mod schedule;
 pub mod stats;
 pub mod stdio;
+pub mod shard;
 pub mod summary;
 pub mod topology;
 pub mod units;

@@ -15,6 +15,7 @@ use crate::{
     client::{Plan, lane_seed},
     record::{Nanos, Timeline},
     schedule::{ArrivalPacer, Pacer as _},
+    shard::Share,
 };
 
 /// Arrivals closer together than this are sent in one go: waking up for each would cost more.
@@ -28,8 +29,7 @@ pub(super) struct Arrivals {
     plan: Arc<Plan>,
     random: SmallRng,
     count: u64,
-    index: usize,
-    workers: usize,
+    share: Share,
     /// Drawn, but not offered to a lane yet.
     pending: Option<(Nanos, usize)>,
     /// Offered, and dropped because too many waited; measured part only.
@@ -40,14 +40,13 @@ pub(super) struct Arrivals {
 }
 
 impl Arrivals {
-    pub(super) fn new(plan: Arc<Plan>, pacer: ArrivalPacer, index: usize, workers: usize) -> Self {
+    pub(super) fn new(plan: Arc<Plan>, pacer: ArrivalPacer, share: Share) -> Self {
         Self {
             random: SmallRng::seed_from_u64(lane_seed(plan.seed, u32::MAX)),
             pacer,
             plan,
             count: 0,
-            index,
-            workers,
+            share,
             pending: None,
             offered: 0,
             dropped: 0,
@@ -64,9 +63,9 @@ impl Arrivals {
                 return None;
             };
             let endpoint = self.plan.choose(&mut self.random);
-            let turn = self.count % self.workers as u64;
+            let number = self.count;
             self.count += 1;
-            if turn == self.index as u64 {
+            if self.share.takes(number) {
                 let at = u64::try_from(at.as_nanos()).unwrap_or(u64::MAX);
                 self.pending = Some((at, endpoint));
                 return self.pending;

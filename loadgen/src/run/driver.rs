@@ -19,10 +19,16 @@ use crate::{
     record::{Collector, Recorder, Recording, Timeline},
     scenario::{Load, Scenario},
     schedule::{ArrivalPacer, Pacer as _},
+    shard::Share,
 };
 
 /// From "everybody is ready" to the first request: time for all threads to hear of it.
 const HEAD_START: Duration = Duration::from_millis(20);
+/// With a start time in the future, connecting and logging in begin this long before it: idle
+/// connections would not survive a longer wait.
+const PREPARE_BEFORE: Duration = Duration::from_secs(30);
+/// How often a long wait for the start looks whether somebody asked for an end.
+const WAIT_STEP: Duration = Duration::from_millis(100);
 /// Descriptors beside the connections: standard streams, timers, files.
 const OTHER_DESCRIPTORS: u64 = 64;
 
@@ -48,7 +54,9 @@ pub fn drive(
         duration_ns: nanos(scenario.duration),
     };
     let open = matches!(scenario.load, Load::Open(_));
-    let workers = options.threads.min(scenario.lanes() as usize).max(1);
+    let lanes = options.shard.count_of(u64::from(scenario.lanes()));
+    let workers = options.threads.min(lanes as usize).max(1);
+    wait_for_preparation(options.start_at, stop);
     let (out, reports) = mpsc::channel();
     let (ready, readiness) = mpsc::channel();
     let shared_scenario = Arc::new(scenario.clone());
@@ -71,7 +79,7 @@ pub fn drive(
         );
         let worker = Worker {
             index,
-            workers,
+            share: options.shard.share(index, workers),
             scenario: shared_scenario.clone(),
             plan: plan.clone(),
             options: options.clone(),
@@ -106,7 +114,23 @@ pub fn drive(
         }
         return Err(error);
     }
-    let measured_start = SystemTime::now() + HEAD_START + scenario.warmup;
+    let head_start = match options.start_at {
+        Some(at) => match at.duration_since(SystemTime::now()) {
+            Ok(left) => left,
+            Err(late) => {
+                drop(starts);
+                for thread in threads {
+                    let _ = thread.join();
+                }
+                return Err(RunError::Late {
+                    by: late.duration(),
+                });
+            }
+        },
+        None => HEAD_START,
+    };
+    let epoch = Instant::now() + head_start;
+    let measured_start = SystemTime::now() + head_start + scenario.warmup;
     let collector = Collector {
         timeline,
         endpoints: plan.endpoints.iter().map(|e| e.name.clone()).collect(),
@@ -116,7 +140,7 @@ pub fn drive(
         recycle,
         progress,
         measured_start,
-        intended: intended_per_second(scenario),
+        intended: intended_per_second(scenario, options.shard.share(0, 1)),
     };
     let collecting = std::thread::Builder::new()
         .name("collector".into())
@@ -125,7 +149,6 @@ pub fn drive(
             what: "starting the collecting thread",
             source,
         })?;
-    let epoch = Instant::now() + HEAD_START;
     for start in starts {
         let _ = start.send(epoch);
     }
@@ -141,7 +164,7 @@ pub fn drive(
             what: "keeping the interval logs",
             source,
         })?;
-    let summary = summarise::summarise(scenario, timeline, &recording, &ended);
+    let summary = summarise::summarise(scenario, lanes, timeline, &recording, &ended);
     Ok(Outcome { summary, recording })
 }
 
@@ -166,6 +189,15 @@ fn check(scenario: &Scenario, target: &Target, options: &RunOptions) -> Result<(
             "a run needs a duration, a user or connection, and a request".into(),
         ));
     }
+    let lanes = options.shard.count_of(u64::from(scenario.lanes()));
+    if lanes == 0 {
+        return Err(RunError::Options(format!(
+            "shard {} has nothing to do: the run has {} users or connections for {} shards",
+            options.shard,
+            scenario.lanes(),
+            options.shard.of()
+        )));
+    }
     let loopback =
         |base: &super::BaseUrl| base.address().is_ipv4() && base.address().ip().is_loopback();
     if options.source_addresses > 1 && !target.base_urls().iter().all(loopback) {
@@ -179,7 +211,7 @@ fn check(scenario: &Scenario, target: &Target, options: &RunOptions) -> Result<(
                 .into(),
         ));
     }
-    raise_descriptor_limit(u64::from(scenario.lanes()) + OTHER_DESCRIPTORS)?;
+    raise_descriptor_limit(lanes + OTHER_DESCRIPTORS)?;
     for base in target.base_urls() {
         TcpStream::connect_timeout(&base.address(), scenario.timeouts.connect).map_err(
             |error| RunError::TargetDown {
@@ -210,14 +242,28 @@ fn raise_descriptor_limit(needed: u64) -> Result<(), RunError> {
     })
 }
 
-/// Arrivals that the schedule intends in each second of the measured part.
-fn intended_per_second(scenario: &Scenario) -> Vec<u64> {
+/// Waits until it is time to connect for a start in the future.
+fn wait_for_preparation(start_at: Option<SystemTime>, stop: &StopToken) {
+    let Some(at) = start_at.and_then(|at| at.checked_sub(PREPARE_BEFORE)) else {
+        return;
+    };
+    while let Ok(left) = at.duration_since(SystemTime::now()) {
+        if stop.is_stopped() || left.is_zero() {
+            return;
+        }
+        std::thread::sleep(left.min(WAIT_STEP));
+    }
+}
+
+/// Arrivals of a share that the schedule intends in each second of the measured part.
+fn intended_per_second(scenario: &Scenario, share: Share) -> Vec<u64> {
     let Load::Open(open) = &scenario.load else {
         return Vec::new();
     };
     let mut pacer = ArrivalPacer::new(open, scenario.warmup, scenario.seed);
     let mut seconds = vec![0; scenario.duration.as_secs_f64().ceil() as usize];
-    while let Some(at) = pacer.next_event() {
+    let arrivals = std::iter::from_fn(|| pacer.next_event()).zip(0..);
+    for (at, _) in arrivals.filter(|(_, number)| share.takes(*number)) {
         let second = at
             .checked_sub(scenario.warmup)
             .and_then(|offset| seconds.get_mut(offset.as_secs() as usize));

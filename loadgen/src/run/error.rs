@@ -1,6 +1,6 @@
 //! Why a run could not be made.
 
-use std::io;
+use std::{io, time::Duration};
 
 use super::TargetError;
 
@@ -31,6 +31,15 @@ pub enum RunError {
     /// An option makes no sense.
     #[error("{0}")]
     Options(String),
+    /// The start time passed before everything was connected and logged in.
+    #[error(
+        "the start time passed {:.1} s before everything was connected and logged in; start earlier, or choose a later `--start-at`",
+        .by.as_secs_f64()
+    )]
+    Late {
+        /// How long ago it was.
+        by: Duration,
+    },
     /// Connections could not be opened before the start.
     #[error("only {opened} of {wanted} connections could be opened: {cause}")]
     Connections {

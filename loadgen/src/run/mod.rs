@@ -16,7 +16,7 @@ mod target;
 mod text;
 mod worker;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 pub use self::{
     driver::drive,
@@ -25,7 +25,7 @@ pub use self::{
     stop::StopToken,
     target::{BaseUrl, Target, TargetError},
 };
-use crate::{record::Recording, summary::Summary};
+use crate::{record::Recording, shard::Shard, summary::Summary};
 
 /// How to run, apart from what the scenario says.
 #[derive(Debug, Clone)]
@@ -37,6 +37,11 @@ pub struct RunOptions {
     pub source_addresses: u32,
     /// Longest wait, after the measured part, for answers that are still on their way.
     pub drain: Duration,
+    /// Which part of the run this process does; connections, users and arrivals are split alike.
+    pub shard: Shard,
+    /// When the load begins; `None` begins as soon as everybody is ready. It is an error when
+    /// that takes longer.
+    pub start_at: Option<SystemTime>,
 }
 
 impl Default for RunOptions {
@@ -45,6 +50,8 @@ impl Default for RunOptions {
             threads: 1,
             source_addresses: 1,
             drain: Duration::from_secs(10),
+            shard: Shard::WHOLE,
+            start_at: None,
         }
     }
 }

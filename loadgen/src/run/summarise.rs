@@ -28,6 +28,7 @@ const WAITED: f64 = 0.01;
 
 pub(super) fn summarise(
     scenario: &Scenario,
+    lanes: u64,
     timeline: Timeline,
     recording: &Recording,
     ended: &[Ended],
@@ -51,6 +52,7 @@ pub(super) fn summarise(
     let send_lag = totals.send_lag.as_ref().map(latency);
     let validity = judge(&Evidence {
         scenario,
+        lanes,
         totals,
         duration_s,
         unsent,
@@ -240,6 +242,8 @@ fn extra_figures(
 
 struct Evidence<'a> {
     scenario: &'a Scenario,
+    /// Users or connections of this process.
+    lanes: u64,
     totals: &'a Totals,
     duration_s: f64,
     unsent: u64,
@@ -292,9 +296,7 @@ fn judge(evidence: &Evidence<'_>) -> Validity {
             Verdict::Suspect,
             format!(
                 "{} of {} intended requests could not be sent: all {} connections were busy; the target did not keep up, or `connections` is too small",
-                evidence.unsent,
-                evidence.intended,
-                evidence.scenario.lanes()
+                evidence.unsent, evidence.intended, evidence.lanes
             ),
         );
     } else {
@@ -305,7 +307,7 @@ fn judge(evidence: &Evidence<'_>) -> Validity {
                 format!(
                     "{:.1} % of the requests waited for one of {} connections, which their response time includes: the target did not keep up, or `connections` is too small",
                     waited * 100.0,
-                    evidence.scenario.lanes()
+                    evidence.lanes
                 ),
             );
         }
@@ -313,7 +315,7 @@ fn judge(evidence: &Evidence<'_>) -> Validity {
     let (counted, by_law) = (figure("in_flight_mean"), figure("littles_law_n"));
     // Requests across the edges of the window are in one book only: allow for them.
     let mean_s = by_law * evidence.duration_s / counts.requests as f64;
-    let edges = 2.0 * f64::from(evidence.scenario.lanes()).min(counted.max(by_law) * 3.0 + 1.0);
+    let edges = 2.0 * (evidence.lanes as f64).min(counted.max(by_law) * 3.0 + 1.0);
     let tolerance = LITTLES_LAW_TOLERANCE * counted.max(by_law)
         + edges * mean_s / evidence.duration_s.max(1e-9);
     if (counted - by_law).abs() > tolerance {

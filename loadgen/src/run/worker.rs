@@ -30,6 +30,7 @@ use crate::{
     record::{Completion, FailureKind, Nanos, Recorder, Timeline},
     scenario::{Engine, Load, Scenario},
     schedule::{ArrivalPacer, Pacer as _, Thinker, UserPacer},
+    shard::Share,
 };
 
 /// Lanes that connect and log in at the same time before the load begins.
@@ -45,8 +46,10 @@ const DRAIN_AFTER_STOP: Duration = Duration::from_secs(1);
 
 /// What a worker is made from.
 pub(super) struct Worker {
+    /// Number of the thread, from 0.
     pub(super) index: usize,
-    pub(super) workers: usize,
+    /// Its part of the lanes and of the schedule.
+    pub(super) share: Share,
     pub(super) scenario: Arc<Scenario>,
     pub(super) plan: Arc<Plan>,
     pub(super) options: RunOptions,
@@ -113,7 +116,7 @@ impl Worker {
         make: impl Fn(u32, Option<IpAddr>) -> std::io::Result<C>,
     ) -> Result<Ended, RunError> {
         let numbers: Vec<u32> = (0..self.scenario.lanes())
-            .filter(|lane| *lane as usize % self.workers == self.index)
+            .filter(|lane| self.share.takes(u64::from(*lane)))
             .collect();
         let peak = match &self.scenario.load {
             Load::Open(open) => open.stages.iter().fold(0.0, |peak, stage| {
@@ -161,7 +164,7 @@ impl Worker {
             return Ok(Ended::default());
         };
         shared.epoch.set(epoch);
-        let arrivals = start(&shared, lanes, &self.scenario, self.index, self.workers)?;
+        let arrivals = start(&shared, lanes, &self.scenario, self.share)?;
         Ok(finish(shared, arrivals, &self.stop, self.options.drain).await)
     }
 }
@@ -209,8 +212,7 @@ fn start<C: Client + 'static>(
     shared: &Rc<Shared>,
     lanes: Vec<Lane<C>>,
     scenario: &Scenario,
-    index: usize,
-    workers: usize,
+    share: Share,
 ) -> Result<Option<SharedArrivals>, RunError> {
     let sweep = shared.clone();
     tokio::task::spawn_local(async move {
@@ -225,10 +227,8 @@ fn start<C: Client + 'static>(
             let mut pacer = UserPacer::new(closed);
             let starts = std::iter::from_fn(move || pacer.next_event());
             // Every worker sees all starts and takes those of its own users.
-            let own = starts
-                .enumerate()
-                .filter(|(user, _)| user % workers == index);
-            for ((_, start), lane) in own.zip(lanes) {
+            let own = starts.zip(0..).filter(|(_, user)| share.takes(*user));
+            for ((start, _), lane) in own.zip(lanes) {
                 let seed = lane_seed(scenario.seed, lane.number()).rotate_left(32);
                 let thinker = Thinker::new(closed.think_time, seed);
                 tokio::task::spawn_local(lane.user(start, thinker));
@@ -244,7 +244,7 @@ fn start<C: Client + 'static>(
                 source,
             })?;
             let pacer = ArrivalPacer::new(open, scenario.warmup, scenario.seed);
-            let arrivals = Arrivals::new(shared.plan.clone(), pacer, index, workers);
+            let arrivals = Arrivals::new(shared.plan.clone(), pacer, share);
             let arrivals = Rc::new(RefCell::new(arrivals));
             tokio::task::spawn_local(arrive(shared.clone(), arrivals.clone(), alarm));
             Ok(Some(arrivals))
