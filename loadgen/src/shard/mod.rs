@@ -13,7 +13,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    record::{FILE, ShardRecord},
+    record::{MergeRecord, MergedShard, ShardRecord},
     start::{StartAt, StartError},
 };
 
