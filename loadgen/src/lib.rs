@@ -27,6 +27,7 @@ pub mod schedule;
 pub mod stats;
 pub mod stdio;
 pub mod shard;
+pub mod stats;
 pub mod summary;
 pub mod topology;
 pub mod units;
