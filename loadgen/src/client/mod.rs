@@ -7,7 +7,7 @@ mod watch;
 mod wire;
 
 pub(crate) use self::{
-    plan::{Endpoint, Plan},
+    plan::{Endpoint, LOGIN, Plan},
     session::SessionClient,
     watch::{Slot, Watch},
     wire::{WireClient, WireShared},

@@ -125,7 +125,7 @@ pub fn demonstrate(
             orders.push(Order {
                 scenario: scenario.clone(),
                 subject: Subject::Topology(topology.clone()),
-                thresholds: *thresholds,
+                thresholds: thresholds.clone(),
                 label: None,
             });
         }

@@ -3,18 +3,24 @@
 //! A threshold that the load could not have reached by arithmetic is *not reachable*, which is a
 //! finding about the scenario, not a failure of the target. An invalid run passes no gate.
 
+mod figures;
 mod gate;
+mod rows;
 pub mod slo;
 mod table;
 mod thresholds;
+mod watch;
 
+pub use figures::{Histograms, LoggedHistograms};
 pub use gate::{Gate, gate};
 pub use table::{endpoint_table, plain_table, rows_table, status_cell, wrapped};
 pub use thresholds::{Thresholds, ThresholdsError};
+pub use watch::AbortWatch;
 
 use serde::{Deserialize, Serialize};
 
-use crate::summary::Summary;
+use self::{figures::Finished, rows::rule_row};
+use crate::summary::{Aborted, Summary};
 
 /// Samples beyond a percentile below which the report says how few they are.
 const FEW_TAIL_SAMPLES: f64 = 10.0;
@@ -69,9 +75,30 @@ pub struct Reach {
     pub rps: f64,
 }
 
-/// Holds the key figures of a run against thresholds.
+/// Holds the key figures of a run against thresholds. Percentiles that a summary does not hold are
+/// *not measured* here; [`judge_exactly`] has them all.
 #[must_use]
 pub fn judge(summary: &Summary, thresholds: &Thresholds, reach: Option<Reach>) -> Vec<Row> {
+    rows(summary, None, thresholds, reach)
+}
+
+/// Holds a run against thresholds, any percentile taken exactly from its histograms.
+#[must_use]
+pub fn judge_exactly(
+    summary: &Summary,
+    histograms: &dyn Histograms,
+    thresholds: &Thresholds,
+    reach: Option<Reach>,
+) -> Vec<Row> {
+    rows(summary, Some(histograms), thresholds, reach)
+}
+
+fn rows(
+    summary: &Summary,
+    histograms: Option<&dyn Histograms>,
+    thresholds: &Thresholds,
+    reach: Option<Reach>,
+) -> Vec<Row> {
     let mut rows = Vec::new();
     let latency = &summary.response;
     let quantiles = [
@@ -90,7 +117,28 @@ pub fn judge(summary: &Summary, thresholds: &Thresholds, reach: Option<Reach>) -
     if let Some(limit) = thresholds.throughput_rps {
         rows.push(throughput_row(summary, limit, reach));
     }
+    let finished = Finished {
+        summary,
+        histograms,
+    };
+    for rule in &thresholds.rules {
+        rows.push(rule_row(&finished, rule, reach));
+    }
+    if let Some(aborted) = &summary.aborted {
+        rows.push(abort_row(aborted));
+    }
     rows
+}
+
+/// Why the run ended early: a row that fails whatever the rest of the run would have shown.
+fn abort_row(aborted: &Aborted) -> Row {
+    Row {
+        metric: "run to its end".to_owned(),
+        value: aborted.value.clone(),
+        threshold: aborted.rule.clone(),
+        status: Status::Fail,
+        note: format!("aborted after {:.1} s", aborted.after_s),
+    }
 }
 
 fn latency_row(metric: &str, limit_ms: f64, value_ms: f64, count: u64, quantile: f64) -> Row {

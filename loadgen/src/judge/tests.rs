@@ -47,6 +47,7 @@ pub(crate) fn good_summary() -> Summary {
             verdict: Verdict::Valid,
             reasons: Vec::new(),
         },
+        aborted: None,
         distributions: Default::default(),
         extra: Default::default(),
     }
@@ -172,4 +173,108 @@ fn text_is_broken_before_the_edge() {
                 .skip(1)
                 .all(|line| line.starts_with("    word"))
     );
+}
+
+fn rules(text: &str) -> Thresholds {
+    Thresholds::default().with_rules(slo::parse_list(text).unwrap())
+}
+
+fn with_endpoint() -> Summary {
+    let mut summary = good_summary();
+    summary.endpoints = vec![crate::summary::EndpointSummary {
+        name: "login".into(),
+        method: "POST".into(),
+        path: "/login".into(),
+        requests: 200,
+        ok: 150,
+        limited: 30,
+        errors: 20,
+        response: Latency {
+            p95_ms: 90.0,
+            ..summary.response.clone()
+        },
+        failures: [("timeout".to_owned(), 15), ("status_503".to_owned(), 5)].into(),
+    }];
+    summary
+}
+
+#[test]
+fn rules_judge_shares_rates_and_latencies_of_the_whole_and_of_endpoints() {
+    let summary = with_endpoint();
+    let cases = [
+        ("login: p95 < 80ms", Status::Fail, "90 ms"),
+        ("login: p95 < 91ms", Status::Pass, "90 ms"),
+        ("p99.9 <= 40ms", Status::Pass, "40 ms"),
+        ("max < 55ms", Status::Fail, "55 ms"),
+        ("login: errors <= 10%", Status::Pass, "10.0 %"),
+        ("login: timeout < 5%", Status::Fail, "7.5 %"),
+        ("login: status_503 < 5%", Status::Pass, "2.5 %"),
+        ("login: limited < 10%", Status::Fail, "15.0 %"),
+        ("login: success > 80%", Status::Fail, "75.0 %"),
+        ("login: throughput > 12/s", Status::Pass, "12.5/s"),
+        ("rate >= 600/s", Status::Pass, "600/s"),
+        ("unsent <= 0%", Status::Pass, "0 %"),
+        ("nobody: p95 < 1s", Status::NotMeasured, "–"),
+        // Only histograms know it, and the summary alone has none.
+        ("p97 < 1s", Status::NotMeasured, "–"),
+    ];
+    for (rule, status, value) in cases {
+        let rows = judge(&summary, &rules(rule), None);
+        assert_eq!(rows.len(), 1, "{rule}");
+        assert_eq!(
+            (rows[0].status, rows[0].value.as_str()),
+            (status, value),
+            "{rule}"
+        );
+    }
+}
+
+#[test]
+fn a_rule_takes_the_place_of_what_judged_the_same() {
+    let thresholds = Thresholds::documented()
+        .with_rules(slo::parse_list("p95 < 300ms, login: p95 < 1s").unwrap());
+    assert_eq!(thresholds.p95_ms, None);
+    assert_eq!(thresholds.p99_ms, Some(200.0));
+    let again = thresholds.with_rules(slo::parse_list("p95 < 400ms").unwrap());
+    let texts: Vec<String> = again.rules.iter().map(ToString::to_string).collect();
+    assert_eq!(texts, ["p95 < 400ms", "login: p95 < 1s"]);
+    assert_eq!(again.all_rules().len(), 6);
+}
+
+#[test]
+fn thresholds_with_rules_survive_json() {
+    let thresholds = Thresholds::documented()
+        .with_rules(slo::parse_list("login: service p99.9 < 1.5s abort after 3s").unwrap());
+    let text = serde_json::to_string(&thresholds).unwrap();
+    assert_eq!(
+        serde_json::from_str::<Thresholds>(&text).unwrap(),
+        thresholds
+    );
+}
+
+#[test]
+fn an_aborted_run_fails_and_says_which_rule_ended_it() {
+    let mut summary = good_summary();
+    summary.aborted = Some(crate::summary::Aborted {
+        rule: "errors < 5% abort".into(),
+        value: "12.0 %".into(),
+        after_s: 11.0,
+    });
+    let rows = judge(&summary, &Thresholds::documented(), None);
+    assert_eq!(gate(&rows, &summary.validity), Gate::Failed);
+    let row = rows.last().unwrap();
+    assert_eq!(
+        (row.threshold.as_str(), row.note.as_str()),
+        ("errors < 5% abort", "aborted after 11.0 s")
+    );
+}
+
+#[test]
+fn a_rate_out_of_reach_by_arithmetic_is_no_failure() {
+    let rows = judge(
+        &good_summary(),
+        &rules("throughput > 900/s, login: throughput > 900/s"),
+        Some(Reach { rps: 800.0 }),
+    );
+    assert_eq!(rows[0].status, Status::NotReachable);
 }

@@ -7,6 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::slo::{Metric, Relation, Rule, RuleEntry, Statistic, Time};
 use crate::{
     scenario::{self, Scenario},
     units::{Rate, parse_duration},
@@ -16,7 +17,7 @@ use crate::{
 const DEFAULT_FILE: &str = "config/thresholds.toml";
 
 /// What a run must meet. A missing value is not judged.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Thresholds {
     /// Median response time must be below, milliseconds.
     pub p50_ms: Option<f64>,
@@ -30,6 +31,9 @@ pub struct Thresholds {
     pub throughput_rps: Option<f64>,
     /// Growth of resident memory must be below, bytes per hour.
     pub memory_growth_per_hour: Option<f64>,
+    /// Rules about anything else, of the whole run or of one endpoint.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
 }
 
 /// A threshold file cannot be used.
@@ -68,6 +72,8 @@ struct GateTable {
     error_rate: Option<String>,
     throughput: Option<String>,
     memory_growth: Option<String>,
+    #[serde(default)]
+    rules: Vec<RuleEntry>,
 }
 
 impl Thresholds {
@@ -82,6 +88,7 @@ impl Thresholds {
             error_rate: Some(0.001),
             throughput_rps: Some(500.0),
             memory_growth_per_hour: Some(10e6),
+            rules: Vec::new(),
         }
     }
 
@@ -111,7 +118,14 @@ impl Thresholds {
     pub fn for_scenario(scenario: &Scenario, file: Option<&Path>) -> Result<Self, ThresholdsError> {
         let own = Self::from(&scenario.thresholds);
         if let Some(path) = file {
-            return Ok(Self::load(path)?.or(own));
+            let named = Self::load(path)?;
+            named
+                .check_endpoints(scenario)
+                .map_err(|reason| ThresholdsError::Content {
+                    path: path.to_owned(),
+                    reason: format!("gate.rules: {reason}"),
+                })?;
+            return Ok(named.or(own));
         }
         let path = Path::new(DEFAULT_FILE);
         let general = if path.is_file() {
@@ -125,10 +139,15 @@ impl Thresholds {
         })
     }
 
-    /// These values, and those of `other` where these are missing.
+    /// These values, and those of `other` where these are missing. Of two rules about the same
+    /// thing the one here stays, and a rule here wins over a value of `other` about the same.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
+        let other = self.rules.iter().fold(other, Self::without);
+        let mut rules = self.rules;
+        rules.extend(other.rules);
         Self {
+            rules,
             p50_ms: self.p50_ms.or(other.p50_ms),
             p95_ms: self.p95_ms.or(other.p95_ms),
             p99_ms: self.p99_ms.or(other.p99_ms),
@@ -136,6 +155,88 @@ impl Thresholds {
             throughput_rps: self.throughput_rps.or(other.throughput_rps),
             memory_growth_per_hour: self.memory_growth_per_hour.or(other.memory_growth_per_hour),
         }
+    }
+
+    /// These thresholds with more rules; a new rule takes the place of what judged the same.
+    #[must_use]
+    pub fn with_rules(self, rules: Vec<Rule>) -> Self {
+        Self {
+            rules,
+            ..Self::default()
+        }
+        .or(self)
+    }
+
+    /// Without whatever judges the same as this rule.
+    fn without(mut self, rule: &Rule) -> Self {
+        self.rules.retain(|other| !rule.replaces(other));
+        if rule.endpoint.is_some() {
+            return self;
+        }
+        let upper = rule.relation.is_upper_bound();
+        match (&rule.metric, upper) {
+            (
+                Metric::Latency {
+                    time: Time::Response,
+                    statistic: Statistic::Percentile(percent),
+                },
+                true,
+            ) => {
+                for (of, limit) in [
+                    (50.0, &mut self.p50_ms),
+                    (95.0, &mut self.p95_ms),
+                    (99.0, &mut self.p99_ms),
+                ] {
+                    if of == *percent {
+                        *limit = None;
+                    }
+                }
+            }
+            (Metric::Errors, true) => self.error_rate = None,
+            (Metric::Throughput, false) => self.throughput_rps = None,
+            _ => {}
+        }
+        self
+    }
+
+    /// All thresholds as rules, memory growth apart.
+    #[must_use]
+    pub fn all_rules(&self) -> Vec<Rule> {
+        let rule = |metric, relation, limit: Option<f64>| {
+            limit.map(|limit| Rule {
+                endpoint: None,
+                metric,
+                relation,
+                limit,
+                abort: None,
+            })
+        };
+        let below = |percent, limit| rule(Metric::percentile(percent), Relation::Below, limit);
+        let mut rules: Vec<Rule> = [
+            below(50.0, self.p50_ms),
+            below(95.0, self.p95_ms),
+            below(99.0, self.p99_ms),
+            rule(Metric::Errors, Relation::Below, self.error_rate),
+            rule(Metric::Throughput, Relation::Above, self.throughput_rps),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        rules.extend(self.rules.iter().cloned());
+        rules
+    }
+
+    /// Checks that every endpoint of a rule is one of the scenario's.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that names the rule and the endpoints that exist.
+    pub fn check_endpoints(&self, scenario: &Scenario) -> Result<(), String> {
+        for rule in &self.rules {
+            rule.check_endpoint(scenario.endpoint_names())
+                .map_err(|reason| format!("`{rule}`: {reason}"))?;
+        }
+        Ok(())
     }
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -148,6 +249,7 @@ impl Thresholds {
             error_rate: field("error_rate", gate.error_rate, share)?,
             throughput_rps: field("throughput", gate.throughput, rate)?,
             memory_growth_per_hour: field("memory_growth", gate.memory_growth, growth)?,
+            rules: gate.rules.into_iter().map(|entry| entry.0).collect(),
         })
     }
 }
@@ -162,6 +264,7 @@ impl From<&scenario::Thresholds> for Thresholds {
             error_rate: own.error_rate,
             throughput_rps: own.min_throughput.map(Rate::get),
             memory_growth_per_hour: None,
+            rules: own.rules.clone(),
         }
     }
 }

@@ -5,7 +5,9 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 use super::{Keep, LiveProgress, MeasureError, Order, Setup, measure, print::print};
 use crate::{
     exit::{Exit, Usage},
+    judge::{Thresholds, slo::RuleList},
     run::{NoProgress, Progress, RunError, RunOptions, StopToken},
+    scenario::Scenario,
     stdio,
     topology::TopologyError,
 };
@@ -29,6 +31,11 @@ pub struct Options {
     /// Thresholds that win over those of the scenario.
     #[arg(long, value_name = "FILE")]
     pub thresholds: Option<PathBuf>,
+    /// Rules to judge by, such as "p99<200ms,errors<0.1%,login: p95<80ms"; they win over the
+    /// scenario and --thresholds where they judge the same. "abort" after a rule ends the run when
+    /// it is missed. May be repeated.
+    #[arg(long, value_name = "RULES")]
+    pub slo: Vec<RuleList>,
     /// With `--topology`: the proxy's binary [default: beside this program].
     #[arg(long, value_name = "FILE")]
     pub weir: Option<PathBuf>,
@@ -41,6 +48,21 @@ pub struct Options {
 }
 
 impl Options {
+    /// What a scenario is judged by: its own thresholds, those of `--thresholds`, and `--slo`.
+    ///
+    /// # Errors
+    ///
+    /// When the file is not valid, or a rule names an endpoint that the scenario does not have.
+    pub fn thresholds(&self, scenario: &Scenario) -> Result<Thresholds, Usage> {
+        let given = Thresholds::for_scenario(scenario, self.thresholds.as_deref());
+        let rules = self.slo.iter().flat_map(|list| list.0.clone()).collect();
+        let thresholds = given.map_err(Usage::new)?.with_rules(rules);
+        thresholds
+            .check_endpoints(scenario)
+            .map_err(|reason| Usage::new(format!("--slo {reason}")))?;
+        Ok(thresholds)
+    }
+
     /// Where things are and how to run.
     #[must_use]
     pub fn setup(&self, options: RunOptions) -> Setup {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{MeasureError, Order, Setup, clock::MeasuredClock, place::failed, stage::Stage};
 use crate::{
-    run::{Outcome, Progress, StopToken, drive},
+    run::{Outcome, Progress, RunOptions, StopToken, drive},
     sample::Sampler,
 };
 
@@ -29,10 +29,14 @@ pub(super) fn run(
     let sampler =
         Sampler::start(stage.watched(setup), SAMPLE_EVERY).map_err(failed("sample processes"))?;
     let clock = Arc::new(MeasuredClock::new(progress));
+    let options = RunOptions {
+        abort: order.thresholds.rules.clone(),
+        ..setup.options.clone()
+    };
     let mut outcome = drive(
         &order.scenario,
         stage.target(),
-        &setup.options,
+        &options,
         clock.clone(),
         stop,
     )?;

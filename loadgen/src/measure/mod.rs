@@ -121,7 +121,16 @@ pub fn measure(
     if let Some(reason) = &stopped {
         validity::note_stop(&mut summary, reason);
     }
-    let verdict = judge::judge(&summary, &order.thresholds, lint::reach(&struck.facts));
+    if let Some(aborted) = summary.aborted.clone() {
+        let reason = format!("since `{}` was missed ({})", aborted.rule, aborted.value);
+        validity::note_stop(&mut summary, &reason);
+    }
+    let verdict = judge::judge_exactly(
+        &summary,
+        driven.outcome.recording.totals(),
+        &order.thresholds,
+        lint::reach(&struck.facts),
+    );
     let gate = judge::gate(&verdict, &summary.validity);
     let mut provenance = Provenance::collect(created_at.clone());
     if let Some(version) = struck.proxy_version {
@@ -144,7 +153,7 @@ pub fn measure(
         proxy_revision: struck.settings.as_ref().map(|settings| settings.revision),
         proxy_settings: struck.settings.map(|settings| settings.effective),
         tuning: struck.tuning,
-        thresholds: order.thresholds,
+        thresholds: order.thresholds.clone(),
         verdict,
         findings: lint::lint(&struck.facts),
         growth: growth::of(&summary, order.thresholds.memory_growth_per_hour),

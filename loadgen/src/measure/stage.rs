@@ -51,7 +51,7 @@ impl Stage {
         let facts = |topology: Option<&Topology>| {
             Facts::new(
                 &order.scenario,
-                order.thresholds,
+                order.thresholds.clone(),
                 setup.options.source_addresses,
                 topology.and_then(Topology::config),
             )

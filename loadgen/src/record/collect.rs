@@ -18,6 +18,7 @@ use super::{
     interval::{Counts, IntervalData, latency_histogram},
     recorder::{Report, Timeline},
 };
+use crate::judge::AbortWatch;
 use crate::run::{BUCKETS_S, EndpointTick, Phase, Progress, Tick};
 
 /// What the collector needs to know.
@@ -31,6 +32,8 @@ pub(crate) struct Collector {
     /// Ways back to the workers, for used intervals.
     pub(crate) recycle: Vec<Sender<Box<IntervalData>>>,
     pub(crate) progress: Arc<dyn Progress>,
+    /// Ends the run when a threshold is missed.
+    pub(crate) watch: Arc<AbortWatch>,
     pub(crate) measured_start: SystemTime,
     /// Arrivals that the schedule intends in each second of the measured part.
     pub(crate) intended: Vec<u64>,
@@ -105,6 +108,7 @@ impl Merged {
                 name: name.clone(),
                 counts: Counts::default(),
                 response: latency_histogram(),
+                service: latency_histogram(),
                 failures: BTreeMap::new(),
             })
             .collect();
@@ -208,6 +212,7 @@ impl Merged {
             if let Some(totals) = self.totals.endpoints.get_mut(at) {
                 totals.counts.add(counts);
                 add(&mut totals.response, &self.endpoint_response);
+                add(&mut totals.service, &self.endpoint_service);
             }
         }
         add(&mut self.totals.response, &self.second_response);
@@ -245,6 +250,9 @@ impl Merged {
         row.max_us = self.second_response.max();
         row.lag_p99_us = self.second_lag.value_at_quantile(0.99);
         self.rows.push(row.clone());
+        collector
+            .watch
+            .look(&self.totals, Duration::from_nanos(end));
         Ok(())
     }
 

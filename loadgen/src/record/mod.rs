@@ -8,7 +8,9 @@ mod collect;
 mod failure;
 mod hlog;
 mod interval;
+
 mod recorder;
+mod sums;
 
 use std::{
     collections::BTreeMap,
@@ -28,6 +30,7 @@ pub(crate) use self::{
 pub use self::{
     failure::FailureKind,
     interval::{Counts, DIGITS, MAX_LATENCY_US, latency_histogram},
+    sums::{HlogError, sum_hlog},
 };
 
 /// Sums over the measured part.
@@ -66,6 +69,8 @@ pub struct EndpointTotals {
     pub counts: Counts,
     /// Response time of its successes, microseconds.
     pub response: Histogram<u64>,
+    /// Service time of its successes, microseconds.
+    pub service: Histogram<u64>,
     /// Failures by kind, 429 included.
     pub failures: BTreeMap<FailureKind, u64>,
 }

@@ -111,6 +111,7 @@ fn summary() -> Summary {
         limited: 0,
         errors: 0,
         response: latency(&response),
+        failures: Default::default(),
     };
     Summary {
         scenario: "rate".into(),
@@ -169,6 +170,7 @@ fn summary() -> Summary {
             verdict: Verdict::Suspect,
             reasons: vec!["the generator ran at 55 % of its measured ceiling".into()],
         },
+        aborted: None,
         distributions: Distributions::of(&response, &service),
         extra: [("littles_law_n".to_owned(), 7.1)].into(),
     }

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use super::{RunOptions, StopToken, Target, text};
 use crate::{
     exit::Usage,
-    judge::{Thresholds, wrapped},
+    judge::wrapped,
     measure::{Order, Subject, command::Printing},
     scenario::{self, Overrides, Scenario},
     stdio,
@@ -127,8 +127,7 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
         }
     };
     let measuring = &args.measuring;
-    let thresholds =
-        Thresholds::for_scenario(&scenario, measuring.thresholds.as_deref()).map_err(Usage::new)?;
+    let thresholds = measuring.thresholds(&scenario)?;
     let setup = measuring.setup(RunOptions {
         threads: args.threads,
         source_addresses: args.source_addresses,

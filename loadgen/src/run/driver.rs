@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     client::Plan,
+    judge::AbortWatch,
     record::{Collector, Recorder, Recording, Timeline},
     scenario::{Load, Scenario},
     schedule::{ArrivalPacer, Pacer as _},
@@ -48,6 +49,9 @@ pub fn drive(
     stop: &StopToken,
 ) -> Result<Outcome, RunError> {
     check(scenario, target, options)?;
+    // A breach ends the load, and is not the user asking for the end of everything.
+    let ending = stop.child();
+    let watch = Arc::new(AbortWatch::new(&options.abort, ending.clone()));
     let plan = Arc::new(Plan::new(scenario, target));
     let timeline = Timeline {
         warmup_ns: nanos(scenario.warmup),
@@ -85,7 +89,7 @@ pub fn drive(
             options: options.clone(),
             timeline,
             recorder,
-            stop: stop.clone(),
+            stop: ending.clone(),
             ready: ready.clone(),
             start: started,
         };
@@ -139,6 +143,7 @@ pub fn drive(
         reports,
         recycle,
         progress,
+        watch: watch.clone(),
         measured_start,
         intended: intended_per_second(scenario, options.shard.share(0, 1)),
     };
@@ -164,7 +169,8 @@ pub fn drive(
             what: "keeping the interval logs",
             source,
         })?;
-    let summary = summarise::summarise(scenario, lanes, timeline, &recording, &ended);
+    let mut summary = summarise::summarise(scenario, lanes, timeline, &recording, &ended);
+    summary.aborted = watch.breach();
     Ok(Outcome { summary, recording })
 }
 

@@ -25,7 +25,7 @@ pub use self::{
     stop::StopToken,
     target::{BaseUrl, Target, TargetError},
 };
-use crate::{record::Recording, shard::Shard, summary::Summary};
+use crate::{judge::slo::Rule, record::Recording, shard::Shard, summary::Summary};
 
 /// How to run, apart from what the scenario says.
 #[derive(Debug, Clone)]
@@ -42,6 +42,8 @@ pub struct RunOptions {
     /// When the load begins; `None` begins as soon as everybody is ready. It is an error when
     /// that takes longer.
     pub start_at: Option<SystemTime>,
+    /// Rules whose breach ends the run early: those of these that have `abort`.
+    pub abort: Vec<Rule>,
 }
 
 impl Default for RunOptions {
@@ -52,6 +54,7 @@ impl Default for RunOptions {
             drain: Duration::from_secs(10),
             shard: Shard::WHOLE,
             start_at: None,
+            abort: Vec::new(),
         }
     }
 }

@@ -20,6 +20,7 @@ pub struct StopToken(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
+    parent: Option<StopToken>,
     stopped: AtomicBool,
     changed: Notify,
     reason: Mutex<Option<String>>,
@@ -88,6 +89,15 @@ impl StopToken {
         self.stop_because(format!("by {source}"));
     }
 
+    /// A token that ends with this one, and can be stopped without it.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self(Arc::new(Inner {
+            parent: Some(self.clone()),
+            ..Inner::default()
+        }))
+    }
+
     /// Asks the run to end.
     pub fn stop(&self) {
         self.0.stopped.store(true, Ordering::Release);
@@ -120,15 +130,26 @@ impl StopToken {
 
     /// Whether somebody asked the run to end.
     pub fn is_stopped(&self) -> bool {
-        self.0.stopped.load(Ordering::Acquire)
+        let parent = self.0.parent.as_ref();
+        self.0.stopped.load(Ordering::Acquire) || parent.is_some_and(Self::is_stopped)
     }
 
     /// Waits until somebody asks the run to end.
     pub async fn stopped(&self) {
+        match &self.0.parent {
+            None => self.stopped_itself().await,
+            Some(parent) => tokio::select! {
+                () = self.stopped_itself() => {}
+                () = Box::pin(parent.stopped()) => {}
+            },
+        }
+    }
+
+    async fn stopped_itself(&self) {
         let changed = self.0.changed.notified();
         tokio::pin!(changed);
         changed.as_mut().enable();
-        if !self.is_stopped() {
+        if !self.0.stopped.load(Ordering::Acquire) {
             changed.await;
         }
     }

@@ -93,6 +93,7 @@ pub(super) fn summarise(
         intervals: intervals(recording),
         processes: Vec::new(),
         validity,
+        aborted: None,
         distributions: Distributions::of(&totals.response, &totals.service),
         extra,
     }
@@ -154,6 +155,11 @@ fn endpoints(scenario: &Scenario, totals: &Totals) -> Vec<EndpointSummary> {
             limited: totals.counts.limited,
             errors: totals.counts.errors,
             response: latency(&totals.response),
+            failures: totals
+                .failures
+                .iter()
+                .map(|(kind, count)| (kind.name().into_owned(), *count))
+                .collect(),
         })
         .collect()
 }

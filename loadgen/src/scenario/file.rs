@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::judge::slo::RuleEntry;
+
 use super::text::{
     ArrivalsText, DurationText, EngineText, ModelText, RateText, Share, ThinkTimeText,
 };
@@ -121,4 +123,6 @@ pub(super) struct RawThresholds {
     pub(super) p99: Option<DurationText>,
     pub(super) error_rate: Option<Share>,
     pub(super) min_throughput: Option<RateText>,
+    #[serde(default)]
+    pub(super) rules: Vec<RuleEntry>,
 }

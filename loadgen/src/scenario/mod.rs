@@ -30,6 +30,7 @@ pub use self::{
     trace::{Kind, Timestamp, Trace, TraceError, TraceLine},
 };
 use crate::{
+    judge::slo::Rule,
     summary::Model,
     units::{Rate, as_text},
 };
@@ -251,7 +252,7 @@ impl Expect {
 }
 
 /// The gate: each value given must be met, strictly.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Thresholds {
     /// Median response time must be below.
     #[serde(serialize_with = "as_text::maybe_duration")]
@@ -266,6 +267,9 @@ pub struct Thresholds {
     pub error_rate: Option<f64>,
     /// Successful requests per second must be above.
     pub min_throughput: Option<Rate>,
+    /// Rules about anything else, of the whole run or of one endpoint.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
 }
 
 impl Scenario {
@@ -275,6 +279,13 @@ impl Scenario {
             Load::Closed(_) => Model::Closed,
             Load::Open(_) => Model::Open,
         }
+    }
+
+    /// Names under which requests are recorded: those of the requests, and `login`.
+    pub fn endpoint_names(&self) -> impl Iterator<Item = &str> + Clone {
+        let login = self.login.iter().map(|_| crate::client::LOGIN);
+        let requests = self.requests.iter().map(|request| request.name.as_str());
+        requests.chain(login)
     }
 
     /// Most requests it can have in flight at once: users, or slots of an open model.

@@ -333,3 +333,31 @@ fn the_effective_configuration_serialises() {
     assert_eq!(json["load"]["think_time"]["uniform"]["min"], "500ms");
     assert_eq!(json["requests"][4]["method"], "POST");
 }
+
+#[test]
+fn rules_are_texts_or_tables_and_name_endpoints_that_exist() {
+    let scenario = parse(&format!(
+        "{SMALL}\n[thresholds]\np95 = \"1s\"\nrules = [\"root: p99.9 < 300ms\", {{ metric = \"errors\", below = \"1%\", abort = true }}]\n"
+    ));
+    let rules: Vec<String> = scenario
+        .thresholds
+        .rules
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(rules, ["root: p99.9 < 300ms", "errors < 1% abort"]);
+
+    let (line, _, field, message) = refuse(&format!(
+        "{SMALL}\n[[thresholds.rules]]\nmetric = \"p95\"\nendpoint = \"rot\"\nbelow = \"80ms\"\n"
+    ));
+    assert_eq!((line, field.as_str()), (13, "thresholds.rules[0]"));
+    assert_eq!(message, "no request is named `rot`; the scenario has root");
+
+    let (line, _, field, message) =
+        refuse(&format!("{SMALL}\n[thresholds]\nrules = [\"p99 < 200\"]\n"));
+    assert_eq!((line, field.as_str()), (14, "thresholds.rules[0]"));
+    assert!(
+        message.contains("`p99 < 200`: ") && message.contains("\"500ms\""),
+        "{message}"
+    );
+}

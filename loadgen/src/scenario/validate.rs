@@ -62,7 +62,7 @@ pub(super) fn validate(raw: RawScenario, base: Option<Scenario>) -> Result<Scena
             "a scenario needs at least one request: add a `[[requests]]` table with `name` and `path`, or `extends`",
         ));
     }
-    Ok(Scenario {
+    let scenario = Scenario {
         name: raw.name,
         description: raw.description,
         load,
@@ -77,7 +77,12 @@ pub(super) fn validate(raw: RawScenario, base: Option<Scenario>) -> Result<Scena
         thresholds: thresholds.unwrap_or_default(),
         seed: raw.seed,
         source: None,
-    })
+    };
+    for (index, rule) in scenario.thresholds.rules.iter().enumerate() {
+        rule.check_endpoint(scenario.endpoint_names())
+            .map_err(|why| wrong(at!["thresholds", "rules", index], why))?;
+    }
+    Ok(scenario)
 }
 
 fn is_name_character(c: char) -> bool {
@@ -362,5 +367,6 @@ fn thresholds(raw: &RawThresholds) -> Thresholds {
         p99: raw.p99.map(|text| text.0),
         error_rate: raw.error_rate.map(|share| share.0),
         min_throughput: raw.min_throughput.map(|text| text.0),
+        rules: raw.rules.iter().map(|entry| entry.0.clone()).collect(),
     }
 }

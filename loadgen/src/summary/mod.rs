@@ -55,6 +55,9 @@ pub struct Summary {
     pub processes: Vec<ProcessSummary>,
     /// Whether these numbers may be believed.
     pub validity: Validity,
+    /// The threshold that ended the run before its time, if one did.
+    #[serde(default)]
+    pub aborted: Option<Aborted>,
     /// Shapes of the latency distributions, for plots (`Distributions::of` makes it).
     #[serde(default)]
     pub distributions: Distributions,
@@ -116,6 +119,9 @@ pub struct EndpointSummary {
     pub errors: u64,
     /// Response time of successes.
     pub response: Latency,
+    /// Failures by kind, 429 included.
+    #[serde(default)]
+    pub failures: BTreeMap<String, u64>,
 }
 
 /// One kind of failure.
@@ -202,6 +208,17 @@ pub struct ProcessSummary {
     pub ended_s: Option<f64>,
     /// Samples over time: seconds, CPU percent, RSS bytes.
     pub samples: Vec<(f64, f64, u64)>,
+}
+
+/// A threshold was missed so that going on made no sense.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Aborted {
+    /// The rule, as [`crate::judge::slo`] writes it.
+    pub rule: String,
+    /// The value that missed it, with its unit.
+    pub value: String,
+    /// When, in seconds since the measured part began.
+    pub after_s: f64,
 }
 
 /// Verdict on the measurement itself.

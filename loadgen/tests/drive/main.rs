@@ -5,6 +5,7 @@
 mod accuracy;
 mod failures;
 mod folders;
+mod gates;
 mod server;
 mod sessions;
 mod watching;

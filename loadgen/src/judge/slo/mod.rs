@@ -37,7 +37,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     metric::{Metric, Statistic, Time, Unit},
-    parse::{SloError, parse_list},
+    parse::{RuleList, SloError, parse_list},
     table::RuleEntry,
 };
 use crate::units::format_duration;

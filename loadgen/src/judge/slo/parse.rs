@@ -30,6 +30,18 @@ pub fn parse_list(text: &str) -> Result<Vec<Rule>, SloError> {
     text.split(',').map(str::parse).collect()
 }
 
+/// Rules as one argument of a command line, separated by commas.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RuleList(pub Vec<Rule>);
+
+impl FromStr for RuleList {
+    type Err = SloError;
+
+    fn from_str(text: &str) -> Result<Self, SloError> {
+        parse_list(text).map(Self)
+    }
+}
+
 impl FromStr for Rule {
     type Err = SloError;
 
@@ -80,6 +92,9 @@ pub(super) fn possible(rule: &Rule) -> Result<(), String> {
         return Err(
             "`unsent` is about the whole run: what was never sent has no endpoint".to_owned(),
         );
+    }
+    if rule.abort.is_some() && rule.metric == Metric::Unsent {
+        return Err("`unsent` is known only at the end of a run, and cannot abort it".to_owned());
     }
     if rule.relation == Relation::Below && rule.limit == 0.0 {
         return Err(
