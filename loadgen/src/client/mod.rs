@@ -1,14 +1,22 @@
 //! Clients that send one request at a time: `session` for realism, `wire` for least cost.
 
+mod connect;
+mod counting;
 mod http1;
+mod http2;
 mod plan;
 mod session;
+mod transport;
 mod watch;
 mod wire;
 
+use std::time::Duration;
+
 pub(crate) use self::{
+    http2::{Http2Client, Http2Shared},
     plan::{Endpoint, LOGIN, Plan},
     session::SessionClient,
+    transport::Transport,
     watch::{Slot, Watch},
     wire::{WireClient, WireShared},
 };
@@ -21,20 +29,32 @@ pub(crate) struct Answer {
     pub(crate) failure: Option<FailureKind>,
     /// Bytes received.
     pub(crate) bytes: u64,
-    /// Whether a connection was opened for it.
-    pub(crate) connected: bool,
+}
+
+/// How a connection came about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Setup {
+    /// Until it could be used: TCP, and TLS if there is any.
+    pub(crate) whole: Duration,
+    /// The TLS handshake alone, if there was one and its time is known.
+    pub(crate) tls: Option<Duration>,
+    /// Whether that handshake resumed an earlier session.
+    pub(crate) resumed: bool,
 }
 
 /// One user's or one connection's side of the conversation.
 ///
-/// Dropping the future of [`Client::exchange`] gives the request up; the connection is not used
-/// again.
+/// Dropping the future of [`Client::exchange`] gives the request up: an HTTP/1.1 connection is not
+/// used again, an HTTP/2 stream is cancelled.
 pub(crate) trait Client {
     /// Opens the connection ahead of time, if this client counts its connections.
     async fn connect(&mut self) -> Result<(), FailureKind>;
 
     /// Sends a request of the plan and waits for the whole answer.
     async fn exchange(&mut self, endpoint: usize, facts: Facts) -> Answer;
+
+    /// A connection that was opened since this was last asked, successful request or not.
+    fn opened(&mut self) -> Option<Setup>;
 
     /// Body of the last answer, if its endpoint keeps it.
     fn body(&self) -> &[u8];

@@ -2,7 +2,9 @@
 
 use rand::{Rng, RngExt as _};
 
+use super::Transport;
 use crate::{
+    record::FailureKind,
     run::{BaseUrl, Target},
     scenario::{Expect, Login, RequestSpec, Scenario, Template, Timeouts},
 };
@@ -21,6 +23,7 @@ pub(crate) struct Plan {
     cumulative: Vec<f64>,
     pub(crate) bases: Vec<BaseUrl>,
     pub(crate) timeouts: Timeouts,
+    pub(crate) transport: Transport,
     pub(crate) cookies: bool,
     pub(crate) seed: u64,
 }
@@ -61,6 +64,16 @@ impl Endpoint {
             expect: Expect::default(),
             keeps_body: true,
         }
+    }
+
+    /// What is wrong with an answer, if anything is.
+    pub(crate) fn judge(&self, status: u16, body: &[u8]) -> Option<FailureKind> {
+        if !self.expect.accepts(status) {
+            return Some(FailureKind::Status(status));
+        }
+        let text = self.expect.body_contains.as_ref()?;
+        let found = memchr::memmem::find(body, text.as_bytes()).is_some();
+        (!found).then_some(FailureKind::WrongBody)
     }
 
     /// Whether every rendering is the same.
@@ -105,6 +118,7 @@ impl Plan {
             cumulative,
             bases: target.base_urls().to_vec(),
             timeouts: scenario.timeouts,
+            transport: Transport::new(scenario),
             cookies: scenario.cookies,
             seed: scenario.seed,
         }

@@ -1,6 +1,11 @@
 //! The session engine: a `reqwest` client a user, with its own connections, cookies and token.
 
-use std::{error::Error as _, io, net::IpAddr, sync::Arc};
+use std::{
+    error::Error as _,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use cookie_store::{CookieStore, RawCookie};
@@ -8,7 +13,9 @@ use http::{HeaderMap, HeaderValue, header};
 use rand::{SeedableRng as _, rngs::SmallRng};
 use reqwest::Url;
 
-use super::{Answer, Client, Endpoint, Plan};
+use super::{
+    Answer, Client, Endpoint, Plan, Setup, counting::Counting, transport::trusting_nobody,
+};
 use crate::{record::FailureKind, scenario::Facts};
 
 /// A request, as far as it can be known ahead.
@@ -24,6 +31,9 @@ struct Prepared {
 pub(crate) struct SessionClient {
     plan: Arc<Plan>,
     client: reqwest::Client,
+    opening: Opening,
+    /// Requests that the current connection has seen.
+    used: u32,
     base: String,
     requests: Vec<Prepared>,
     /// Made when the first cookie comes. With its own cookie support compiled in, `reqwest` parses
@@ -33,35 +43,73 @@ pub(crate) struct SessionClient {
     random: SmallRng,
 }
 
+/// How a user opens connections.
+#[derive(Debug)]
+struct Opening {
+    tls: Arc<rustls::ClientConfig>,
+    /// Name that TLS asks for, and the address that was approved: names are not resolved again.
+    name: String,
+    address: SocketAddr,
+    source: Option<IpAddr>,
+    counting: Counting,
+}
+
+impl Opening {
+    /// A client without connections.
+    fn client(&self, plan: &Plan) -> io::Result<reqwest::Client> {
+        let builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(rustls::ClientConfig::clone(&self.tls))
+            .connector_layer(self.counting.clone())
+            .resolve(&self.name, self.address)
+            .no_proxy()
+            .tcp_nodelay(true)
+            .connect_timeout(plan.timeouts.connect)
+            .local_address(self.source)
+            .pool_idle_timeout(None)
+            .pool_max_idle_per_host(usize::from(plan.transport.http.keeps_alive()))
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false);
+        let builder = if plan.transport.is_http2() {
+            builder.http2_prior_knowledge()
+        } else {
+            builder.http1_only()
+        };
+        builder.build().map_err(io::Error::other)
+    }
+}
+
 impl SessionClient {
     /// A user of the lane's base URL; `source` is the local address to connect from.
     pub(crate) fn new(plan: Arc<Plan>, lane: u32, source: Option<IpAddr>) -> io::Result<Self> {
         let base = plan
             .base(lane)
-            .ok_or_else(|| io::Error::other("a plan without a target"))?
-            .to_string();
+            .ok_or_else(|| io::Error::other("a plan without a target"))?;
         weir_api::tls::provide();
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .tcp_nodelay(true)
-            .connect_timeout(plan.timeouts.connect)
-            .local_address(source)
-            .pool_idle_timeout(None)
-            .pool_max_idle_per_host(1)
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .http1_only()
-            .build()
-            .map_err(io::Error::other)?;
+        let tls = match plan.transport.tls_of_one_user() {
+            Some(config) => config,
+            None => Arc::new(trusting_nobody().map_err(io::Error::other)?),
+        };
+        let opening = Opening {
+            tls,
+            name: plan.transport.server_name(base).to_owned(),
+            address: base.address(),
+            source,
+            counting: Counting::default(),
+        };
+        let client = opening.client(&plan)?;
+        let base = format!("{}://{}", base.scheme(), plan.transport.authority(base));
+        let closes = !plan.transport.http.keeps_alive() && !plan.transport.is_http2();
         let requests = plan
             .endpoints
             .iter()
-            .map(|endpoint| prepare(endpoint, &base))
+            .map(|endpoint| prepare(endpoint, &base, closes))
             .collect();
         Ok(Self {
             random: SmallRng::seed_from_u64(super::lane_seed(plan.seed, lane)),
             plan,
             client,
+            opening,
+            used: 0,
             base,
             requests,
             cookies: None,
@@ -133,20 +181,12 @@ impl SessionClient {
             }
         }
         let status = response.status().as_u16();
-        if !endpoint.expect.accepts(status) {
-            return (Some(FailureKind::Status(status)), bytes);
-        }
-        let wrong = endpoint
-            .expect
-            .body_contains
-            .as_ref()
-            .is_some_and(|text| memchr::memmem::find(&self.body, text.as_bytes()).is_none());
-        (wrong.then_some(FailureKind::WrongBody), bytes)
+        (endpoint.judge(status, &self.body), bytes)
     }
 }
 
-fn prepare(endpoint: &Endpoint, base: &str) -> Prepared {
-    let headers = endpoint
+fn prepare(endpoint: &Endpoint, base: &str, closes: bool) -> Prepared {
+    let mut headers: HeaderMap = endpoint
         .headers
         .iter()
         .filter_map(|(name, value)| {
@@ -154,6 +194,9 @@ fn prepare(endpoint: &Endpoint, base: &str) -> Prepared {
             Some((name, HeaderValue::from_str(value).ok()?))
         })
         .collect();
+    if closes {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     let url = endpoint
         .path
         .is_static()
@@ -193,6 +236,9 @@ fn classify(error: &reqwest::Error) -> FailureKind {
         if let Some(io) = error.downcast_ref::<io::Error>() {
             return FailureKind::of_io(io);
         }
+        if let Some(h2) = error.downcast_ref::<h2::Error>() {
+            return FailureKind::of_h2(h2);
+        }
         if let Some(hyper) = error.downcast_ref::<hyper::Error>() {
             if hyper.is_incomplete_message() {
                 return FailureKind::ClosedEarly;
@@ -213,12 +259,30 @@ impl Client for SessionClient {
     }
 
     async fn exchange(&mut self, endpoint: usize, facts: Facts) -> Answer {
-        let (failure, bytes) = self.talk(endpoint, facts).await;
-        Answer {
-            failure,
-            bytes,
-            connected: false,
+        // The pool lets nobody count requests: a connection that has seen enough goes with its pool.
+        if let Some(most) = self.plan.transport.http.requests_per_connection
+            && most > 1
+        {
+            if self.used >= most
+                && let Ok(client) = self.opening.client(&self.plan)
+            {
+                self.client = client;
+                self.used = 0;
+            }
+            self.used += 1;
         }
+        let (failure, bytes) = self.talk(endpoint, facts).await;
+        Answer { failure, bytes }
+    }
+
+    fn opened(&mut self) -> Option<Setup> {
+        let whole = self.opening.counting.take()?;
+        let tls = None;
+        Some(Setup {
+            whole,
+            tls,
+            resumed: false,
+        })
     }
 
     fn body(&self) -> &[u8] {

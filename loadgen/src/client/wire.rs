@@ -1,10 +1,10 @@
-//! The wire engine: one raw HTTP/1.1 connection a lane, two system calls a request.
+//! The wire engine over HTTP/1.1: one raw connection a lane, two system calls a request.
 
 use std::{
     cell::RefCell,
     future::poll_fn,
     io,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     pin::Pin,
     rc::Rc,
     sync::Arc,
@@ -12,12 +12,13 @@ use std::{
 };
 
 use rand::{SeedableRng as _, rngs::SmallRng};
-use tokio::{
-    io::{AsyncRead as _, AsyncWrite as _, ReadBuf},
-    net::{TcpSocket, TcpStream},
-};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
-use super::{Answer, Client, Endpoint, Plan, http1::ResponseReader};
+use super::{
+    Answer, Client, Endpoint, Plan, Setup,
+    connect::{Connector, Stream},
+    http1::ResponseReader,
+};
 use crate::{record::FailureKind, scenario::Facts};
 
 /// Size of the one read buffer that the connections of a worker share.
@@ -47,7 +48,7 @@ impl WireShared {
         let anonymous = plan
             .bases
             .iter()
-            .map(|base| prepare(&plan, base.authority(), None))
+            .map(|base| prepare(&plan, &plan.transport.authority(base), None))
             .collect();
         Rc::new(Self {
             plan,
@@ -64,6 +65,9 @@ fn prepare(plan: &Plan, authority: &str, token: Option<&str>) -> Rc<[Prepared]> 
             let mut headers = format!("host: {authority}\r\n");
             for (name, value) in &endpoint.headers {
                 headers.push_str(&format!("{name}: {value}\r\n"));
+            }
+            if !plan.transport.http.keeps_alive() {
+                headers.push_str("connection: close\r\n");
             }
             if let Some(token) = token {
                 headers.push_str(&format!("authorization: Bearer {token}\r\n"));
@@ -107,11 +111,12 @@ fn compose(out: &mut String, endpoint: &Endpoint, path: &str, headers: &str, bod
 #[derive(Debug)]
 pub(crate) struct WireClient {
     shared: Rc<WireShared>,
-    address: SocketAddr,
+    connector: Connector,
     authority: Box<str>,
-    source: Option<IpAddr>,
     requests: Rc<[Prepared]>,
-    stream: Option<TcpStream>,
+    /// The connection, and the requests that it has seen.
+    stream: Option<(Stream, u32)>,
+    opened: Option<Setup>,
     reader: ResponseReader,
     random: SmallRng,
     rendered: String,
@@ -121,15 +126,22 @@ pub(crate) struct WireClient {
 
 impl WireClient {
     /// A client of the lane's base URL; `source` is the local address to connect from.
-    pub(crate) fn new(shared: Rc<WireShared>, lane: u32, source: Option<IpAddr>) -> Option<Self> {
-        let base = shared.plan.base(lane)?;
+    pub(crate) fn new(
+        shared: Rc<WireShared>,
+        lane: u32,
+        source: Option<IpAddr>,
+    ) -> io::Result<Self> {
         let index = lane as usize % shared.anonymous.len().max(1);
-        Some(Self {
-            address: base.address(),
-            authority: base.authority().into(),
-            source,
-            requests: shared.anonymous.get(index)?.clone(),
+        let (Some(base), Some(requests)) = (shared.plan.base(lane), shared.anonymous.get(index))
+        else {
+            return Err(io::Error::other("a plan without a target"));
+        };
+        Ok(Self {
+            connector: Connector::new(&shared.plan, lane, source)?,
+            authority: shared.plan.transport.authority(base).into(),
+            requests: requests.clone(),
             stream: None,
+            opened: None,
             reader: ResponseReader::default(),
             random: SmallRng::seed_from_u64(super::lane_seed(shared.plan.seed, lane)),
             rendered: String::new(),
@@ -139,25 +151,10 @@ impl WireClient {
         })
     }
 
-    async fn open(&self) -> Result<TcpStream, FailureKind> {
-        let attempt = async {
-            let socket = if self.address.is_ipv4() {
-                TcpSocket::new_v4()?
-            } else {
-                TcpSocket::new_v6()?
-            };
-            if let Some(source) = self.source {
-                socket.bind(SocketAddr::new(source, 0))?;
-            }
-            let stream = socket.connect(self.address).await?;
-            stream.set_nodelay(true)?;
-            io::Result::Ok(stream)
-        };
-        match tokio::time::timeout(self.shared.plan.timeouts.connect, attempt).await {
-            Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) => Err(FailureKind::of_connect(&error)),
-            Err(_) => Err(FailureKind::ConnectTimeout),
-        }
+    async fn open(&mut self) -> Result<Stream, FailureKind> {
+        let (stream, setup) = self.connector.open().await?;
+        self.opened = Some(setup);
+        Ok(stream)
     }
 
     /// Fills `self.rendered` if the request has placeholders.
@@ -188,7 +185,7 @@ impl WireClient {
     }
 
     /// Sends and reads; the connection comes back if it can be used again.
-    async fn talk(&mut self, stream: &mut TcpStream, index: usize) -> Result<(), FailureKind> {
+    async fn talk(&mut self, stream: &mut Stream, index: usize) -> Result<(), FailureKind> {
         let request = match self.requests.get(index) {
             Some(Prepared::Whole(bytes)) => bytes,
             _ => self.rendered.as_bytes(),
@@ -207,7 +204,7 @@ impl WireClient {
         }
     }
 
-    async fn read(&mut self, stream: &mut TcpStream) -> Result<(), FailureKind> {
+    async fn read(&mut self, stream: &mut Stream) -> Result<(), FailureKind> {
         let (shared, reader) = (&self.shared, &mut self.reader);
         poll_fn(|cx| {
             let mut buffer = shared.buffer.borrow_mut();
@@ -228,7 +225,7 @@ impl WireClient {
     }
 
     /// Whether an idle connection is still open, without a system call unless something happened.
-    async fn is_alive(&self, stream: &mut TcpStream) -> bool {
+    async fn is_alive(&self, stream: &mut Stream) -> bool {
         poll_fn(|cx| {
             let mut buffer = self.shared.buffer.borrow_mut();
             let mut target = ReadBuf::new(&mut buffer);
@@ -241,16 +238,11 @@ impl WireClient {
 
     fn judge(&self, index: usize) -> Option<FailureKind> {
         let endpoint = self.shared.plan.endpoints.get(index)?;
-        if !endpoint.expect.accepts(self.reader.status) {
-            return Some(FailureKind::Status(self.reader.status));
-        }
-        let text = endpoint.expect.body_contains.as_ref()?;
-        let found = memchr::memmem::find(&self.reader.body, text.as_bytes()).is_some();
-        (!found).then_some(FailureKind::WrongBody)
+        endpoint.judge(self.reader.status, &self.reader.body)
     }
 }
 
-async fn write_all(stream: &mut TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+async fn write_all(stream: &mut Stream, mut bytes: &[u8]) -> io::Result<()> {
     poll_fn(|cx| {
         while !bytes.is_empty() {
             let written = ready!(Pin::new(&mut *stream).poll_write(cx, bytes))?;
@@ -259,7 +251,8 @@ async fn write_all(stream: &mut TcpStream, mut bytes: &[u8]) -> io::Result<()> {
             }
             bytes = bytes.get(written..).unwrap_or_default();
         }
-        Poll::Ready(Ok(()))
+        // Does nothing on TCP; TLS may hold back the end of a record.
+        Pin::new(&mut *stream).poll_flush(cx)
     })
     .await
 }
@@ -267,7 +260,7 @@ async fn write_all(stream: &mut TcpStream, mut bytes: &[u8]) -> io::Result<()> {
 impl Client for WireClient {
     async fn connect(&mut self) -> Result<(), FailureKind> {
         if self.stream.is_none() {
-            self.stream = Some(self.open().await?);
+            self.stream = Some((self.open().await?, 0));
         }
         Ok(())
     }
@@ -284,25 +277,20 @@ impl Client for WireClient {
         self.reader.begin(keeps_body, to_head);
         self.render(endpoint, facts);
         // Taken out, so that a request that is given up takes its connection with it.
-        let mut connected = false;
         let mut stream = self.stream.take();
-        if let Some(idle) = &mut stream
+        if let Some((idle, _)) = &mut stream
             && !self.is_alive(idle).await
         {
             stream = None;
         }
-        let mut stream = match stream {
+        let (mut stream, used) = match stream {
             Some(stream) => stream,
             None => match self.open().await {
-                Ok(stream) => {
-                    connected = true;
-                    stream
-                }
+                Ok(stream) => (stream, 0),
                 Err(kind) => {
                     return Answer {
                         failure: Some(kind),
                         bytes: 0,
-                        connected,
                     };
                 }
             },
@@ -310,8 +298,10 @@ impl Client for WireClient {
         let result = self.talk(&mut stream, endpoint).await;
         let failure = match result {
             Ok(()) => {
-                if self.reader.keep_alive {
-                    self.stream = Some(stream);
+                let used = used.saturating_add(1);
+                let most = self.shared.plan.transport.http.requests_per_connection;
+                if self.reader.keep_alive && most.is_none_or(|most| used < most) {
+                    self.stream = Some((stream, used));
                 }
                 self.judge(endpoint)
             }
@@ -320,8 +310,11 @@ impl Client for WireClient {
         Answer {
             failure,
             bytes: self.reader.bytes,
-            connected,
         }
+    }
+
+    fn opened(&mut self) -> Option<Setup> {
+        self.opened.take()
     }
 
     fn body(&self) -> &[u8] {

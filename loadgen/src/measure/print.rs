@@ -21,6 +21,9 @@ pub(super) fn print(done: &Measured) -> io::Result<()> {
     }
     stdio::line(wrapped(&counts(summary), "", "  "))?;
     stdio::line(latency_table(summary))?;
+    if let Some(text) = connections(summary) {
+        stdio::line(wrapped(&text, "", "  "))?;
+    }
     stdio::line(judge::endpoint_table(&summary.endpoints))?;
     for failure in &summary.failures {
         let text = format!(
@@ -74,6 +77,24 @@ fn counts(summary: &Summary) -> String {
         text += &format!("; intended {intended:.1}/s, {} unsent", summary.unsent);
     }
     text
+}
+
+/// Connections: how many, and what they cost.
+fn connections(summary: &Summary) -> Option<String> {
+    let figure = |name: &str| summary.extra.get(name).copied();
+    let total = figure("connects_total").filter(|total| *total > 0.0)?;
+    let measured = figure("connects").unwrap_or(0.0);
+    let mut text = format!("connections: {total:.0} opened, {measured:.0} in the measured part");
+    if let (Some(p50), Some(p99)) = (figure("connect_p50_ms"), figure("connect_p99_ms")) {
+        text += &format!("; ready in p50 {p50:.2} ms, p99 {p99:.2} ms");
+    }
+    if let (Some(p50), Some(p99)) = (
+        figure("tls_handshake_p50_ms"),
+        figure("tls_handshake_p99_ms"),
+    ) {
+        text += &format!("; TLS handshake p50 {p50:.2} ms, p99 {p99:.2} ms");
+    }
+    Some(text)
 }
 
 fn latency_table(summary: &Summary) -> comfy_table::Table {

@@ -19,8 +19,18 @@ pub enum FailureKind {
     Status(u16),
     /// The expected text is missing from the body.
     WrongBody,
-    /// The answer is not HTTP/1.1.
+    /// The answer is not valid HTTP.
     BadResponse,
+    /// The certificate is not accepted.
+    Certificate,
+    /// The TLS handshake failed, or the session broke.
+    TlsFailed,
+    /// HTTP/2: the target said it would go away before it took the request (RFC 9113, 6.8).
+    GoAway,
+    /// HTTP/2: the target ended the stream of the request (RFC 9113, 6.4).
+    StreamReset,
+    /// HTTP/2: the target refused the stream; nothing of it was processed (RFC 9113, 8.7).
+    StreamRefused,
     /// The login did not yield a token.
     LoginFailed,
     /// No local port is left.
@@ -48,6 +58,17 @@ impl FailureKind {
 
     /// Classifies an error of an established connection.
     pub fn of_io(error: &io::Error) -> Self {
+        if let Some(inner) = error.get_ref() {
+            match inner.downcast_ref::<rustls::Error>() {
+                Some(rustls::Error::InvalidCertificate(_)) => return Self::Certificate,
+                Some(_) => return Self::TlsFailed,
+                None => {}
+            }
+            // Some clients wrap what the system or TLS said once more.
+            if let Some(inner) = inner.downcast_ref::<io::Error>() {
+                return Self::of_io(inner);
+            }
+        }
         match error.kind() {
             io::ErrorKind::ConnectionReset => Self::Reset,
             io::ErrorKind::BrokenPipe
@@ -60,6 +81,20 @@ impl FailureKind {
             _ if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) => {
                 Self::DescriptorsExhausted
             }
+            _ => Self::Other,
+        }
+    }
+
+    /// Classifies an error of an HTTP/2 connection or stream.
+    pub fn of_h2(error: &h2::Error) -> Self {
+        if let Some(io) = error.get_io() {
+            return Self::of_io(io);
+        }
+        match error.reason() {
+            _ if !error.is_remote() => Self::BadResponse,
+            Some(h2::Reason::REFUSED_STREAM) if error.is_reset() => Self::StreamRefused,
+            _ if error.is_reset() => Self::StreamReset,
+            _ if error.is_go_away() => Self::GoAway,
             _ => Self::Other,
         }
     }
@@ -83,6 +118,11 @@ impl FailureKind {
             Self::Status(status) => return Cow::Owned(format!("status_{status}")),
             Self::WrongBody => "wrong_body",
             Self::BadResponse => "bad_response",
+            Self::Certificate => "tls_certificate",
+            Self::TlsFailed => "tls_failed",
+            Self::GoAway => "h2_goaway",
+            Self::StreamReset => "h2_stream_reset",
+            Self::StreamRefused => "h2_stream_refused",
             Self::LoginFailed => "login_failed",
             Self::PortsExhausted => "ports_exhausted",
             Self::DescriptorsExhausted => "descriptors_exhausted",
@@ -117,7 +157,20 @@ impl FailureKind {
             Self::Status(504) => "the proxy gave up waiting for its upstream",
             Self::Status(_) => "a status the scenario does not expect",
             Self::WrongBody => "the answer lacks the expected text: error page, or wrong endpoint",
-            Self::BadResponse => "the answer is not valid HTTP/1.1",
+            Self::BadResponse => "the answer is not valid HTTP of the version asked for",
+            Self::Certificate => {
+                "the certificate is expired, of another name, or signed by nobody known: see `[tls]`"
+            }
+            Self::TlsFailed => {
+                "no common TLS version or protocol, a client certificate that is wanted, or no TLS there at all"
+            }
+            Self::GoAway => {
+                "the target ends connections in an orderly way: restart, or a limit of requests"
+            }
+            Self::StreamReset => "the target or a proxy gave the request up",
+            Self::StreamRefused => {
+                "too many streams on the connection, or the target is shutting down"
+            }
             Self::LoginFailed => "the login was refused, or its answer has no token",
             Self::PortsExhausted => {
                 "local ports ran out: more source addresses or fewer new connections"

@@ -5,6 +5,7 @@
 //! back. Percentiles are only ever read from merged histograms, never averaged.
 
 mod collect;
+mod connections;
 mod failure;
 mod hlog;
 mod interval;
@@ -25,6 +26,7 @@ use hdrhistogram::Histogram;
 use self::hlog::IntervalLog;
 pub(crate) use self::{
     collect::{Collector, by_frequency},
+    connections::Connections,
     recorder::{Completion, Nanos, Recorder, Timeline},
 };
 pub use self::{

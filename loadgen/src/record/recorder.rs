@@ -2,7 +2,8 @@
 
 use std::sync::mpsc::{Receiver, Sender};
 
-use super::{FailureKind, interval::IntervalData};
+use super::{Connections, FailureKind, interval::IntervalData};
+use crate::client::Setup;
 
 /// Nanoseconds since the load began.
 pub(crate) type Nanos = u64;
@@ -83,6 +84,7 @@ pub(crate) struct Recorder {
     open: bool,
     in_flight: u64,
     users: u64,
+    connections: Connections,
     /// When `in_flight` last changed.
     changed: Nanos,
     out: Sender<Report>,
@@ -108,6 +110,7 @@ impl Recorder {
             open,
             in_flight: 0,
             users: 0,
+            connections: Connections::default(),
             changed: 0,
             out,
             recycled,
@@ -122,8 +125,15 @@ impl Recorder {
         self.users += 1;
     }
 
-    pub(crate) fn connected(&mut self) {
-        self.current.connects += 1;
+    /// A connection was opened; `counts` puts it into the current second, too.
+    pub(crate) fn connected(&mut self, setup: &Setup, counts: bool) {
+        self.connections.opened(setup);
+        self.current.connects += u64::from(counts);
+    }
+
+    /// Every connection that was opened so far.
+    pub(crate) fn take_connections(&mut self) -> Connections {
+        std::mem::take(&mut self.connections)
     }
 
     /// A request is being sent.

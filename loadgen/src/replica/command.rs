@@ -15,7 +15,10 @@ use tokio::{
     sync::watch,
 };
 
-use super::{Capacity, DEFAULT_SECRET, Distribution, Kind, ReplicaConfig, Work, bind, serve};
+use super::{
+    Capacity, Certificate, DEFAULT_SECRET, Distribution, Kind, ReplicaConfig, Work, bind, secure,
+    serve,
+};
 use crate::{
     exit::{Exit, Usage},
     units::parse_duration,
@@ -57,6 +60,30 @@ pub struct Args {
     /// Size of the null answer's body.
     #[arg(long, default_value_t = 256, requires = "null", value_name = "BYTES")]
     body: usize,
+    /// Time until each null answer.
+    #[arg(long, default_value = "0", requires = "null", value_parser = parse_duration, value_name = "DURATION")]
+    delay: Duration,
+    /// Speak TLS with a certificate of its own making, for localhost, 127.0.0.1 and ::1; HTTP/2 and
+    /// HTTP/1.1 are offered. Without TLS, HTTP/2 needs prior knowledge.
+    #[arg(long)]
+    tls: bool,
+    /// Further name in that certificate; repeat it for several.
+    #[arg(long, value_name = "NAME", requires = "tls")]
+    tls_name: Vec<String>,
+    /// Write that certificate (PEM) to this file, for clients to trust.
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    tls_save: Option<PathBuf>,
+    /// Speak TLS with this certificate chain (PEM).
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tls_key",
+        conflicts_with = "tls"
+    )]
+    tls_cert: Option<PathBuf>,
+    /// Private key (PEM) of that certificate.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// Key of the tokens; replicas that share it accept each other's.
     #[arg(long, default_value = DEFAULT_SECRET)]
     jwt_secret: String,
@@ -100,13 +127,32 @@ impl Args {
             name: self.name.clone(),
             listen: self.listen.clone(),
             kind: if self.null {
-                Kind::Null { body: self.body }
+                Kind::Null {
+                    body: self.body,
+                    delay: self.delay,
+                }
             } else {
                 Kind::Api {
                     capacity: (!self.fast).then_some(capacity),
                     secret: self.jwt_secret.clone(),
                 }
             },
+        }
+    }
+}
+
+impl Args {
+    fn certificate(&self) -> Option<Certificate> {
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(chain), Some(key)) => Some(Certificate::Files {
+                chain: chain.clone(),
+                key: key.clone(),
+            }),
+            _ if self.tls => Some(Certificate::SelfSigned {
+                names: self.tls_name.clone(),
+                save: self.tls_save.clone(),
+            }),
+            _ => None,
         }
     }
 }
@@ -121,6 +167,10 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
         return Err(Usage::new("`--name` must be visible ASCII: it is sent in a header").into());
     }
     let config = args.config();
+    let tls = args
+        .certificate()
+        .map(|certificate| secure::configuration(&certificate))
+        .transpose()?;
     let (listeners, addresses) = bind(&config.listen)?;
     let (stop, stopped) = watch::channel(false);
     stop_on_signals(stop, args.exit_with_parent).context("installing signal handlers")?;
@@ -131,7 +181,7 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
     for address in &addresses {
         println!("{} listens on {address}", config.name);
     }
-    serve(config, listeners, stopped)?;
+    serve(config, tls, listeners, stopped)?;
     Ok(Exit::Passed.into())
 }
 

@@ -6,7 +6,9 @@ mod bodies;
 mod capacity;
 pub mod command;
 mod fault;
+mod listen;
 mod null;
+mod secure;
 mod server;
 mod stats;
 mod token;
@@ -14,6 +16,7 @@ mod token;
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    sync::Arc,
     thread::JoinHandle,
     time::Duration,
 };
@@ -23,7 +26,10 @@ use tokio::{
     sync::watch,
 };
 
-pub use self::capacity::{Capacity, Distribution, Work};
+pub use self::{
+    capacity::{Capacity, Distribution, Work},
+    secure::Certificate,
+};
 
 /// What a stand-in serves.
 #[derive(Debug, Clone)]
@@ -50,6 +56,8 @@ pub enum Kind {
     Null {
         /// Size of the body, bytes.
         body: usize,
+        /// Time until each answer; zero answers at once.
+        delay: Duration,
     },
 }
 
@@ -102,11 +110,24 @@ impl Drop for Running {
 ///
 /// When an address cannot be bound or a thread cannot be started.
 pub fn start(config: ReplicaConfig) -> io::Result<Running> {
+    begin(config, None)
+}
+
+/// Starts a stand-in that speaks TLS; HTTP/2 and HTTP/1.1 are offered through ALPN.
+///
+/// # Errors
+///
+/// As [`start`], and when the certificate cannot be made, read or written.
+pub fn start_secure(config: ReplicaConfig, certificate: &Certificate) -> io::Result<Running> {
+    begin(config, Some(secure::configuration(certificate)?))
+}
+
+fn begin(config: ReplicaConfig, tls: Option<Arc<rustls::ServerConfig>>) -> io::Result<Running> {
     let (listeners, addresses) = bind(&config.listen)?;
     let (stop, stopped) = watch::channel(false);
     let thread = std::thread::Builder::new()
         .name(format!("replica-{}", config.name))
-        .spawn(move || serve(config, listeners, stopped))?;
+        .spawn(move || serve(config, tls, listeners, stopped))?;
     Ok(Running {
         addresses,
         stop,
@@ -135,6 +156,7 @@ const DRAIN: Duration = Duration::from_secs(3);
 /// Serves until told to stop.
 fn serve(
     config: ReplicaConfig,
+    tls: Option<Arc<rustls::ServerConfig>>,
     listeners: Vec<TcpListener>,
     stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
@@ -148,12 +170,15 @@ fn serve(
             .collect::<io::Result<Vec<_>>>()?;
         match config.kind {
             Kind::Api { capacity, secret } => {
-                server::serve(config.name, capacity, &secret, listeners, stop, DRAIN).await
+                let api = server::Server {
+                    name: config.name,
+                    capacity,
+                    secret,
+                    tls,
+                };
+                server::serve(api, listeners, stop, DRAIN).await
             }
-            Kind::Null { body } => {
-                null::serve(body, listeners, stop).await;
-                Ok(())
-            }
+            Kind::Null { body, delay } => null::serve(body, delay, tls, listeners, stop).await,
         }
     })
 }

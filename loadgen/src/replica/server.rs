@@ -1,4 +1,4 @@
-//! The stand-in API over HTTP/1.1.
+//! The stand-in API over HTTP/1.1 and HTTP/2, with or without TLS.
 
 use std::{
     cell::RefCell,
@@ -11,8 +11,9 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{rt::TokioIo, server::conn::auto};
+use rustls::ServerConfig;
 use serde_json::json;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -23,6 +24,7 @@ use super::{
     bodies::{Bodies, Route, route},
     capacity::{Capacity, Slots, Work, burn},
     fault::{Fate, Faults},
+    listen::{Accepted, Local},
     stats::Stats,
     token::{LIFETIME_S, Tokens},
 };
@@ -35,8 +37,17 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(10);
 
 type Answer = Response<Full<Bytes>>;
 
+/// What to serve.
+pub(super) struct Server {
+    pub(super) name: String,
+    pub(super) capacity: Option<Capacity>,
+    pub(super) secret: String,
+    pub(super) tls: Option<Arc<ServerConfig>>,
+}
+
 struct Api {
     name: HeaderValue,
+    tls: Option<Arc<ServerConfig>>,
     tokens: Tokens,
     bodies: Bodies,
     slots: Option<RefCell<Slots>>,
@@ -68,21 +79,21 @@ struct Timing {
 
 /// Serves until told to stop, then answers what is in flight, for a limited time.
 pub(super) async fn serve(
-    name: String,
-    capacity: Option<Capacity>,
-    secret: &str,
+    server: Server,
     listeners: Vec<TcpListener>,
     mut stop: watch::Receiver<bool>,
     drain: Duration,
 ) -> io::Result<()> {
     let now = Instant::now();
+    let capacity = server.capacity;
     let seed = capacity.as_ref().map_or(0, |capacity| capacity.seed);
     let permits = capacity
         .as_ref()
         .map_or(1, |capacity| capacity.slots.max(1));
     let api = Rc::new(Api {
-        name: HeaderValue::from_str(&name).map_err(io::Error::other)?,
-        tokens: Tokens::new(secret),
+        name: HeaderValue::from_str(&server.name).map_err(io::Error::other)?,
+        tls: server.tls,
+        tokens: Tokens::new(&server.secret),
         bodies: Bodies::default(),
         slots: capacity.map(|capacity| RefCell::new(Slots::new(capacity, now))),
         cpu: Arc::new(Semaphore::new(permits as usize)),
@@ -124,12 +135,15 @@ async fn accept(api: Rc<Api>, listener: TcpListener, stop: watch::Receiver<bool>
 
 async fn connection(api: Rc<Api>, stream: TcpStream, mut stop: watch::Receiver<bool>) {
     let _open = api.stats.connection();
-    let _ = stream.set_nodelay(true);
+    let Ok(stream) = Accepted::take(stream, api.tls.as_ref()).await else {
+        return;
+    };
     let service = service_fn(move |request| {
         let api = api.clone();
         async move { api.answer(request).await }
     });
-    let served = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let builder = auto::Builder::new(Local);
+    let served = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(served);
     let mut stopping = false;
     loop {

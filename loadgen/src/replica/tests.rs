@@ -188,7 +188,10 @@ fn the_null_server_answers_anything_with_the_same_bytes() {
     let replica = start(ReplicaConfig {
         name: "null".into(),
         listen: vec!["127.0.0.1:0".parse().unwrap(); 2],
-        kind: Kind::Null { body: 256 },
+        kind: Kind::Null {
+            body: 256,
+            delay: std::time::Duration::ZERO,
+        },
     })
     .unwrap();
     assert_eq!(replica.addresses().len(), 2);
@@ -221,7 +224,10 @@ fn an_address_in_use_is_named() {
     let error = start(ReplicaConfig {
         name: "n".into(),
         listen: vec![address],
-        kind: Kind::Null { body: 1 },
+        kind: Kind::Null {
+            body: 1,
+            delay: std::time::Duration::ZERO,
+        },
     })
     .unwrap_err();
     assert!(error.to_string().contains(&address.to_string()), "{error}");

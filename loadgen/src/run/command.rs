@@ -79,6 +79,15 @@ pub struct OverrideArgs {
     /// Seed of everything random.
     #[arg(long)]
     seed: Option<u64>,
+    /// Longest wait for a connection, TLS handshake included.
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
+    connect_timeout: Option<Duration>,
+    /// Longest wait for a whole answer, connecting included.
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
+    timeout: Option<Duration>,
+    /// How requests travel.
+    #[command(flatten)]
+    http: super::http_args::HttpArgs,
 }
 
 /// Client engine by name.
@@ -104,6 +113,9 @@ impl From<&OverrideArgs> for Overrides {
                 EngineName::Wire => scenario::Engine::Wire,
             }),
             seed: args.seed,
+            connect_timeout: args.connect_timeout,
+            timeout: args.timeout,
+            http: (&args.http).into(),
         }
     }
 }

@@ -52,7 +52,11 @@ pub fn drive(
     // A breach ends the load, and is not the user asking for the end of everything.
     let ending = stop.child();
     let watch = Arc::new(AbortWatch::new(&options.abort, ending.clone()));
-    let plan = Arc::new(Plan::new(scenario, target));
+    let mut plan = Plan::new(scenario, target);
+    plan.transport
+        .load(scenario.engine, target)
+        .map_err(|error| RunError::Options(error.to_string()))?;
+    let plan = Arc::new(plan);
     let timeline = Timeline {
         warmup_ns: nanos(scenario.warmup),
         duration_ns: nanos(scenario.duration),

@@ -107,10 +107,17 @@ impl<C: Client> Lane<C> {
                 url: url.clone(),
                 cause: format!("{}: {}", kind.name(), kind.likely_cause()),
             })?;
+        self.note_connections(false);
         let Some((login, _)) = self.shared.plan.login.clone() else {
             self.ready = true;
             return Ok(());
         };
+        let result = self.log_in(login, &url).await;
+        self.note_connections(false);
+        result
+    }
+
+    async fn log_in(&mut self, login: usize, url: &str) -> Result<(), RunError> {
         let mut attempt = 1;
         loop {
             let facts = self.facts();
@@ -150,6 +157,13 @@ impl<C: Client> Lane<C> {
         }
     }
 
+    /// Records connections that were opened; in the time series only once the load is on.
+    fn note_connections(&mut self, counts: bool) {
+        while let Some(setup) = self.client.opened() {
+            self.shared.recorder.borrow_mut().connected(&setup, counts);
+        }
+    }
+
     /// Sends one request and records what becomes of it.
     async fn request(&mut self, endpoint: usize, intended: Nanos, sent: Nanos) -> Answer {
         let facts = self.facts();
@@ -165,7 +179,6 @@ impl<C: Client> Lane<C> {
         let mut answer = answer.unwrap_or(Answer {
             failure: Some(FailureKind::Timeout),
             bytes: 0,
-            connected: false,
         });
         let login = shared.plan.login.as_ref().map(|(index, _)| *index);
         if answer.failure.is_none() && login == Some(endpoint) {
@@ -174,11 +187,8 @@ impl<C: Client> Lane<C> {
                 Err(_) => answer.failure = Some(FailureKind::LoginFailed),
             }
         }
-        let mut recorder = self.shared.recorder.borrow_mut();
-        if answer.connected {
-            recorder.connected();
-        }
-        recorder.completed(&Completion {
+        self.note_connections(true);
+        self.shared.recorder.borrow_mut().completed(&Completion {
             endpoint,
             intended,
             sent,

@@ -8,6 +8,7 @@ pub mod command;
 mod dispatch;
 mod driver;
 mod error;
+mod http_args;
 mod lane;
 mod progress;
 mod stop;
@@ -32,7 +33,7 @@ use crate::{judge::slo::Rule, record::Recording, shard::Shard, summary::Summary}
 pub struct RunOptions {
     /// Generator threads, each with its share of the load; at least 1.
     pub threads: usize,
-    /// Wire engine: number of source addresses in 127.0.0.0/8 to spread connections over; 1 leaves
+    /// Number of source addresses in 127.0.0.0/8 to spread connections over; 1 leaves
     /// the choice to the system.
     pub source_addresses: u32,
     /// Longest wait, after the measured part, for answers that are still on their way.

@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 
 use super::worker::Ended;
 use crate::{
-    record::{Recording, Timeline, Totals, by_frequency},
+    record::{Connections, Recording, Timeline, Totals, by_frequency},
     scenario::{Load, Scenario},
     summary::{
         Distributions, EndpointSummary, Failure, Interval, Latency, Summary, Validity, Verdict,
@@ -213,6 +213,13 @@ fn extra_figures(
     }
     put("bytes_in_per_s", totals.bytes_in as f64 / duration_s);
     put("connects", totals.connects as f64);
+    let mut connections = Connections::default();
+    for ended in ended {
+        connections.add(&ended.connections);
+    }
+    for (name, value) in connections.figures() {
+        put(name, value);
+    }
     if let Some(wait) = &totals.connection_wait {
         put("waited_for_connection", wait.len() as f64);
         if !wait.is_empty() {

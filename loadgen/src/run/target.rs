@@ -9,7 +9,9 @@ use std::{
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     /// Not a URL this program can drive.
-    #[error("target `{url}` is not usable: {why}; write it like http://127.0.0.1:8080")]
+    #[error(
+        "target `{url}` is not usable: {why}; write it like http://127.0.0.1:8080 or https://127.0.0.1:8443"
+    )]
     Malformed {
         /// As given.
         url: String,
@@ -35,6 +37,8 @@ pub enum TargetError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseUrl {
     address: SocketAddr,
+    secure: bool,
+    host: String,
     authority: String,
 }
 
@@ -42,6 +46,21 @@ impl BaseUrl {
     /// Where connections go.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether it is `https`: TLS goes first.
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// `http` or `https`.
+    pub fn scheme(&self) -> &'static str {
+        if self.secure { "https" } else { "http" }
+    }
+
+    /// Host as given, without port; an IPv6 address without its brackets.
+    pub fn host(&self) -> &str {
+        &self.host
     }
 
     /// Host and port for the `Host` header.
@@ -52,7 +71,7 @@ impl BaseUrl {
 
 impl fmt::Display for BaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}", self.authority)
+        write!(f, "{}://{}", self.scheme(), self.authority)
     }
 }
 
@@ -115,11 +134,11 @@ fn resolve(url: &str, approved: &[String]) -> Result<BaseUrl, TargetError> {
     let uri: http::Uri = url
         .parse()
         .map_err(|error: http::uri::InvalidUri| malformed(&error.to_string()))?;
-    match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") => return Err(malformed("https targets are not supported yet")),
-        _ => return Err(malformed("the scheme must be http")),
-    }
+    let secure = match uri.scheme_str() {
+        Some("http") => false,
+        Some("https") => true,
+        _ => return Err(malformed("the scheme must be http or https")),
+    };
     if uri
         .path_and_query()
         .is_some_and(|path| path.as_str() != "/")
@@ -130,7 +149,7 @@ fn resolve(url: &str, approved: &[String]) -> Result<BaseUrl, TargetError> {
     }
     let host = uri.host().ok_or_else(|| malformed("it has no host"))?;
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let port = uri.port_u16().unwrap_or(80);
+    let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
     let mut addresses = (bare, port)
         .to_socket_addrs()
         .map_err(|error| malformed(&format!("`{host}` does not resolve ({error})")))?;
@@ -145,6 +164,8 @@ fn resolve(url: &str, approved: &[String]) -> Result<BaseUrl, TargetError> {
     }
     Ok(BaseUrl {
         address,
+        secure,
+        host: bare.to_owned(),
         authority: format!("{host}:{port}"),
     })
 }
@@ -163,6 +184,17 @@ mod tests {
     }
 
     #[test]
+    fn https_has_its_own_port() {
+        let target = Target::new(&["https://127.0.0.1", "https://localhost:8443"], &[]).unwrap();
+        let [plain, named] = target.base_urls() else {
+            unreachable!("two base URLs");
+        };
+        assert!(plain.is_secure() && plain.address().port() == 443);
+        assert_eq!(named.host(), "localhost");
+        assert_eq!(named.to_string(), "https://localhost:8443");
+    }
+
+    #[test]
     fn another_machine_needs_approval_by_name() {
         let url = ["http://192.0.2.1:80"];
         let error = Target::new(&url, &[]).unwrap_err();
@@ -175,7 +207,7 @@ mod tests {
     fn what_cannot_be_driven_is_refused_with_a_reason() {
         for bad in [
             "127.0.0.1:80",
-            "https://127.0.0.1",
+            "ftp://127.0.0.1",
             "http://127.0.0.1/api",
             "http://",
             "not a url",

@@ -26,8 +26,11 @@ use super::{
 };
 use crate::{
     alarm::Alarm,
-    client::{Client, Plan, SessionClient, Watch, WireClient, WireShared, lane_seed},
-    record::{Completion, FailureKind, Nanos, Recorder, Timeline},
+    client::{
+        Client, Http2Client, Http2Shared, Plan, SessionClient, Watch, WireClient, WireShared,
+        lane_seed,
+    },
+    record::{Completion, Connections, FailureKind, Nanos, Recorder, Timeline},
     scenario::{Engine, Load, Scenario},
     schedule::{ArrivalPacer, Pacer as _, Thinker, UserPacer},
     shard::Share,
@@ -63,7 +66,7 @@ pub(super) struct Worker {
 }
 
 /// What a worker tells at the end, apart from what it recorded.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Ended {
     /// When the load ended.
     pub(super) at: Nanos,
@@ -75,6 +78,8 @@ pub(super) struct Ended {
     pub(super) cpu: Duration,
     /// Nice value of the thread.
     pub(super) nice: i32,
+    /// Every connection that was opened, before the load and in it.
+    pub(super) connections: Connections,
 }
 
 impl Worker {
@@ -89,11 +94,15 @@ impl Worker {
             })?;
         let result = runtime.block_on(async {
             match self.scenario.engine {
+                Engine::Wire if self.plan.transport.is_http2() => {
+                    let shared = Http2Shared::new(self.plan.clone());
+                    self.with_clients(move |lane, source| Http2Client::new(&shared, lane, source))
+                        .await
+                }
                 Engine::Wire => {
                     let shared = WireShared::new(self.plan.clone());
                     self.with_clients(move |lane, source| {
                         WireClient::new(shared.clone(), lane, source)
-                            .ok_or_else(|| std::io::Error::other("a plan without a target"))
                     })
                     .await
                 }
@@ -313,6 +322,7 @@ async fn finish(
         unsent,
         cpu,
         nice: 0,
+        connections: recorder.take_connections(),
     }
 }
 

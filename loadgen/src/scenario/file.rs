@@ -9,6 +9,7 @@ use crate::judge::slo::RuleEntry;
 use super::text::{
     ArrivalsText, DurationText, EngineText, ModelText, RateText, Share, ThinkTimeText,
 };
+use super::transport::{RawHttp, RawTls};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,6 +29,8 @@ pub(super) struct RawScenario {
     #[serde(default)]
     pub(super) seed: u64,
     pub(super) load: RawLoad,
+    pub(super) http: Option<RawHttp>,
+    pub(super) tls: Option<RawTls>,
     pub(super) timeouts: Option<RawTimeouts>,
     pub(super) login: Option<RawLogin>,
     #[serde(default)]

@@ -12,6 +12,7 @@ mod overrides;
 mod template;
 mod text;
 mod trace;
+mod transport;
 mod validate;
 
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub use self::{
     overrides::Overrides,
     template::{Facts, Template, TemplateError},
     trace::{Kind, Timestamp, Trace, TraceError, TraceLine},
+    transport::{ClientCertificate, Http, HttpOverrides, HttpVersion, Tls, TlsVersion},
 };
 use crate::{
     judge::slo::Rule,
@@ -57,6 +59,10 @@ pub struct Scenario {
     pub connections: u32,
     /// Whether the session engine keeps cookies, per user.
     pub cookies: bool,
+    /// Version of HTTP, and how long connections live.
+    pub http: Http,
+    /// How `https` targets are talked to.
+    pub tls: Tls,
     /// When to give up.
     pub timeouts: Timeouts,
     /// What each user does once before its first request.
@@ -160,9 +166,9 @@ pub enum Arrivals {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Engine {
-    /// `reqwest`: cookies, a pool of connections per user.
+    /// `reqwest`: cookies, a connection per user, opened when needed.
     Session,
-    /// One raw HTTP/1.1 connection per user or slot, counted exactly, least cost per request.
+    /// One raw connection per user or slot, counted exactly, least cost per request.
     Wire,
 }
 
@@ -179,7 +185,7 @@ impl Engine {
 /// When to give up on a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Timeouts {
-    /// TCP connect.
+    /// Connecting, TLS handshake included.
     #[serde(serialize_with = "as_text::duration")]
     pub connect: Duration,
     /// From sending (connecting included, if needed) to the last byte.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Closed, Engine, Load, Scenario, ScenarioError, Stage};
+use super::{Closed, Engine, HttpOverrides, Load, Scenario, ScenarioError, Stage};
 use crate::units::Rate;
 
 /// What the command line may change in a scenario; `None` leaves it as it is.
@@ -25,6 +25,12 @@ pub struct Overrides {
     pub engine: Option<Engine>,
     /// Seed.
     pub seed: Option<u64>,
+    /// Time to wait for a connection.
+    pub connect_timeout: Option<Duration>,
+    /// Time to wait for a whole answer.
+    pub timeout: Option<Duration>,
+    /// Version of HTTP, connections, TLS.
+    pub http: HttpOverrides,
 }
 
 impl Overrides {
@@ -93,6 +99,24 @@ impl Overrides {
         if let Some(seed) = self.seed {
             scenario.seed = seed;
         }
+        for (flag, given, timeout) in [
+            (
+                "--connect-timeout",
+                self.connect_timeout,
+                &mut scenario.timeouts.connect,
+            ),
+            ("--timeout", self.timeout, &mut scenario.timeouts.total),
+        ] {
+            if let Some(given) = given {
+                if given < Duration::from_millis(1) {
+                    return Err(wrong(flag, "must be at least 1ms"));
+                }
+                *timeout = given;
+            }
+        }
+        self.http
+            .apply(&mut scenario.http, &mut scenario.tls, scenario.engine)
+            .map_err(|(flag, message)| wrong(flag, &message))?;
         Ok(scenario)
     }
 }

@@ -44,6 +44,10 @@ pub(super) fn validate(raw: RawScenario, base: Option<Scenario>) -> Result<Scena
     let (load, duration) = load(&raw)?;
     let engine = raw.engine.map_or(Engine::Session, |text| text.0);
     let connections = connections(&raw, &load)?;
+    let own_http = super::transport::http(raw.http.as_ref(), engine)?;
+    let own_tls = super::transport::tls(raw.tls.as_ref())?;
+    let mut http = raw.http.is_some().then_some(own_http);
+    let mut tls = raw.tls.is_some().then_some(own_tls);
     let mut requests = requests(&raw.requests)?;
     let mut login = raw.login.as_ref().map(login).transpose()?;
     let mut timeouts = raw.timeouts.as_ref().map(timeouts).transpose()?;
@@ -54,6 +58,8 @@ pub(super) fn validate(raw: RawScenario, base: Option<Scenario>) -> Result<Scena
         }
         login = login.or(base.login);
         timeouts = timeouts.or(Some(base.timeouts));
+        http = http.or(Some(base.http));
+        tls = tls.or(Some(base.tls));
         thresholds = thresholds.or(Some(base.thresholds));
     }
     if requests.is_empty() {
@@ -71,6 +77,8 @@ pub(super) fn validate(raw: RawScenario, base: Option<Scenario>) -> Result<Scena
         engine,
         connections,
         cookies: raw.cookies,
+        http: http.unwrap_or_default(),
+        tls: tls.unwrap_or_default(),
         timeouts: timeouts.unwrap_or_default(),
         login,
         requests,

@@ -6,8 +6,10 @@ mod accuracy;
 mod failures;
 mod folders;
 mod gates;
+mod h2_server;
 mod server;
 mod sessions;
+mod transports;
 mod watching;
 
 use std::{
