@@ -17,7 +17,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Drive a topology or a target that is already running, judge it, and report it.
-    Run(crate::run::command::Args),
+    Run(Box<crate::run::command::Args>),
     /// Show the whole idea: direct, one and two replicas, judged and compared, in two minutes.
     Demo(crate::demo::command::Args),
     /// Find contradictions between a scenario, a proxy configuration and the thresholds, by arithmetic.
@@ -46,7 +46,7 @@ impl Cli {
     /// Whatever the subcommand reports; see [`crate::exit`] for the exit codes.
     pub fn execute(self) -> anyhow::Result<ExitCode> {
         match self.command {
-            Command::Run(args) => crate::run::command::execute(args),
+            Command::Run(args) => crate::run::command::execute(*args),
             Command::Demo(args) => crate::demo::command::execute(args),
             Command::Lint(args) => crate::lint::command::execute(args),
             Command::Report(args) => crate::report::command::execute(args),

@@ -24,12 +24,15 @@ const STREAM_WINDOW: u32 = 2 << 20;
 /// The same for all streams of a connection together.
 const CONNECTION_WINDOW: u32 = 4 << 20;
 
+/// Where a connection goes, by number of the base URL, and from which address.
+type Place = (usize, Option<IpAddr>);
+
 /// What the HTTP/2 clients of one worker share.
 #[derive(Debug)]
 pub(crate) struct Http2Shared {
     plan: Arc<Plan>,
     /// Connections that take further lanes, by base URL and source address.
-    filling: RefCell<HashMap<(usize, Option<IpAddr>), (Rc<Group>, u32)>>,
+    filling: RefCell<HashMap<Place, (Rc<Group>, u32)>>,
 }
 
 impl Http2Shared {

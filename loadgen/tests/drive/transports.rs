@@ -262,7 +262,8 @@ fn lanes_share_connections_if_told_so() {
 
 #[test]
 fn failures_of_http2_are_told_apart() {
-    let cases: [(&str, fn() -> Act); 3] = [
+    type Case = (&'static str, fn() -> Act);
+    let cases: [Case; 3] = [
         ("h2_stream_reset", || Act::Reset(h2::Reason::INTERNAL_ERROR)),
         ("h2_stream_refused", || {
             Act::Reset(h2::Reason::REFUSED_STREAM)
