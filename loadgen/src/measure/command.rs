@@ -2,11 +2,12 @@
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
-use super::{Keep, LiveProgress, MeasureError, Order, Setup, measure, print::print};
+use super::{Keep, LiveProgress, MeasureError, Order, Setup, Watching, measure, print::print};
 use crate::{
     exit::{Exit, Usage},
     judge::{Thresholds, slo::RuleList},
     run::{NoProgress, Progress, RunError, RunOptions, StopToken},
+    sample::SelectError,
     scenario::Scenario,
     stdio,
     topology::TopologyError,
@@ -45,6 +46,9 @@ pub struct Options {
     /// With `--topology`: leave rate limits as they are configured.
     #[arg(long)]
     pub keep_limits: bool,
+    /// What is watched beside the load.
+    #[command(flatten)]
+    pub watching: Watching,
 }
 
 impl Options {
@@ -78,6 +82,7 @@ impl Options {
             options,
             raise_limits: !self.keep_limits,
             watch: Vec::new(),
+            watching: self.watching.clone(),
         }
     }
 }
@@ -146,7 +151,13 @@ impl MeasureError {
         match self {
             Self::Topology(error) => error.is_usage(),
             Self::Run(error) => matches!(error, RunError::Options(_) | RunError::Target(_)),
-            Self::Folder(_) | Self::Page(_) | Self::Io { .. } | Self::Broken { .. } => false,
+            Self::Select(error) => !matches!(error, SelectError::Container(_)),
+            Self::ProfileWhat(_) => true,
+            Self::Profile(_)
+            | Self::Folder(_)
+            | Self::Page(_)
+            | Self::Io { .. }
+            | Self::Broken { .. } => false,
         }
     }
 }

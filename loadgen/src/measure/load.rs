@@ -1,21 +1,24 @@
 //! The load itself, with everything that is watched while it is on.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
-use super::{MeasureError, Order, Setup, clock::MeasuredClock, place::failed, stage::Stage};
+use super::{
+    MeasureError, Order, Setup, clock::MeasuredClock, place::failed, stage::Stage,
+    watching::Profiling,
+};
 use crate::{
+    report::ProfileRecord,
     run::{Outcome, Progress, RunOptions, StopToken, drive},
     sample::Sampler,
 };
-
-/// Time between two samples of a process.
-const SAMPLE_EVERY: Duration = Duration::from_millis(250);
 
 /// What came of the load.
 pub(super) struct Driven {
     pub(super) outcome: Outcome,
     /// Cores that other programs kept busy.
     pub(super) other_cores: Option<f64>,
+    /// The flame graph, if one was asked for.
+    pub(super) profile: Option<ProfileRecord>,
 }
 
 /// Drives the load and samples processes. Blocks until it is over.
@@ -23,11 +26,16 @@ pub(super) fn run(
     order: &Order,
     setup: &Setup,
     stage: &Stage,
+    folder: &Path,
     progress: Arc<dyn Progress>,
     stop: &StopToken,
 ) -> Result<Driven, MeasureError> {
+    let watching = &setup.watching;
+    let own = stage.watched(setup);
+    let tracker = watching.tracker(own.clone())?;
+    let profiling = watching.profile(order, &own, folder)?;
     let sampler =
-        Sampler::start(stage.watched(setup), SAMPLE_EVERY).map_err(failed("sample processes"))?;
+        Sampler::spawn(tracker, watching.sample_every).map_err(failed("sample processes"))?;
     let clock = Arc::new(MeasuredClock::new(progress));
     let options = RunOptions {
         abort: order.thresholds.rules.clone(),
@@ -49,5 +57,6 @@ pub(super) fn run(
     Ok(Driven {
         outcome,
         other_cores: sampled.other_cores,
+        profile: profiling.map(Profiling::finish),
     })
 }

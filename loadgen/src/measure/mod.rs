@@ -14,12 +14,15 @@ mod overhead;
 mod place;
 mod print;
 mod stage;
+mod stages;
 mod validity;
+mod watching;
 
 pub use live::LiveProgress;
 pub use order::{Keep, Order, Setup, Subject};
 pub use overhead::overhead;
 pub(crate) use stage::{apply_tuning, places};
+pub use watching::Watching;
 
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -27,8 +30,10 @@ use self::{place::Place, stage::Stage};
 use crate::{
     judge::{self, Gate},
     lint,
+    profile::ProfileError,
     report::{FolderError, PageError, Provenance, RunFolder, RunRecord, now_utc, write_page},
     run::{Progress, RunError, StopToken},
+    sample::SelectError,
     summary::{Summary, Verdict},
     topology::TopologyError,
 };
@@ -72,6 +77,15 @@ pub enum MeasureError {
         /// Where the logs are.
         folder: PathBuf,
     },
+    /// What was to be sampled.
+    #[error("--sample: {0}")]
+    Select(#[from] SelectError),
+    /// What was to be profiled.
+    #[error("--profile: {0}")]
+    ProfileWhat(String),
+    /// Profiling could not be started.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
     /// Its recordings or samples.
     #[error("cannot {what}: {cause}")]
     Io {
@@ -101,7 +115,7 @@ pub fn measure(
     let place = Place::make(order, setup)?;
     let prepared = Stage::set(order, setup, place.path(), stop);
     let driven = prepared.and_then(|stage| {
-        let driven = load::run(order, setup, &stage, progress, stop)?;
+        let driven = load::run(order, setup, &stage, place.path(), progress, stop)?;
         Ok((driven, stage.strike()))
     });
     let (driven, struck) = driven.map_err(|error| place.broken(order, error))?;
@@ -125,6 +139,20 @@ pub fn measure(
         let reason = format!("since `{}` was missed ({})", aborted.rule, aborted.value);
         validity::note_stop(&mut summary, &reason);
     }
+    if driven.profile.is_some() {
+        validity::note_profile(&mut summary);
+    }
+    let log = match (&setup.watching.access_log, &struck.topology) {
+        (Some(log), _) => Some(log.clone()),
+        (None, Some(topology)) if topology.proxy => Some(place.path().join("access.log")),
+        (None, _) => None,
+    };
+    let measured_start = driven.outcome.recording.measured_start();
+    let stages = log
+        .map(|log| stages::divide(&log, measured_start, &summary))
+        .transpose()
+        .map_err(place::failed("read the proxy's access log"))?
+        .flatten();
     let verdict = judge::judge_exactly(
         &summary,
         driven.outcome.recording.totals(),
@@ -158,6 +186,8 @@ pub fn measure(
         findings: lint::lint(&struck.facts),
         growth: growth::of(&summary, order.thresholds.memory_growth_per_hour),
         overhead: None,
+        stages,
+        profile: driven.profile,
     };
     let folder = place.write(setup, &driven.outcome.recording, &record, &summary)?;
     Ok(Measured {

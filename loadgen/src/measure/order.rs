@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::Watching;
 use crate::{
     judge::Thresholds,
     run::{RunOptions, Target},
@@ -27,6 +28,8 @@ pub struct Setup {
     pub raise_limits: bool,
     /// Processes to sample beside those that the measurement starts itself.
     pub watch: Vec<Watched>,
+    /// What else is watched beside the load.
+    pub watching: Watching,
 }
 
 impl Default for Setup {
@@ -40,6 +43,7 @@ impl Default for Setup {
             options: RunOptions::default(),
             raise_limits: true,
             watch: Vec::new(),
+            watching: Watching::default(),
         }
     }
 }

@@ -7,7 +7,7 @@ use comfy_table::{Cell, CellAlignment};
 use super::Measured;
 use crate::{
     judge::{self, milliseconds, plain_table, wrapped},
-    report::{RunRecord, TuningRecord},
+    report::{RunRecord, StageBreakdown, TuningRecord},
     stdio,
     summary::{Summary, Verdict},
 };
@@ -25,6 +25,9 @@ pub(super) fn print(done: &Measured) -> io::Result<()> {
         stdio::line(wrapped(&text, "", "  "))?;
     }
     stdio::line(judge::endpoint_table(&summary.endpoints))?;
+    if let Some(stages) = &record.stages {
+        stdio::line(stage_table(stages))?;
+    }
     for failure in &summary.failures {
         let text = format!(
             "{} × {} ({:.3} %): {}",
@@ -44,6 +47,17 @@ pub(super) fn print(done: &Measured) -> io::Result<()> {
         stdio::line(wrapped(&finding.title, "lint: ", "      "))?;
     }
     stdio::line(wrapped(&tuning(record.tuning.as_ref()), "tuning: ", "  "))?;
+    if let Some((profile, file)) = record
+        .profile
+        .as_ref()
+        .and_then(|profile| Some((profile, profile.file.as_ref()?)))
+    {
+        let text = format!(
+            "flame graph of {} ({} samples): {file}",
+            profile.process, profile.samples
+        );
+        stdio::line(text)?;
+    }
     let gate = match &record.stopped {
         Some(reason) => format!("stopped {reason}; gate not judged"),
         None => format!("gate {}", record.gate),
@@ -123,6 +137,24 @@ fn latency_table(summary: &Summary) -> comfy_table::Table {
         let cells =
             values.map(|value| Cell::new(milliseconds(value)).set_alignment(CellAlignment::Right));
         table.add_row(std::iter::once(Cell::new(name)).chain(cells));
+    }
+    table
+}
+
+fn stage_table(stages: &StageBreakdown) -> comfy_table::Table {
+    let mut table = plain_table(&["stage", "", "share", "mean", "p50", "p95", "p99"]);
+    let or_dash = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), milliseconds);
+    for row in &stages.rows {
+        let numbers = [
+            format!("{:.1} %", row.share * 100.0),
+            milliseconds(row.mean_ms),
+            or_dash(row.p50_ms),
+            or_dash(row.p95_ms),
+            or_dash(row.p99_ms),
+        ];
+        let numbers = numbers.map(|text| Cell::new(text).set_alignment(CellAlignment::Right));
+        let names = [&row.stage, &row.meaning].map(Cell::new);
+        table.add_row(names.into_iter().chain(numbers));
     }
     table
 }

@@ -84,6 +84,12 @@ pub(super) fn complete(
     }
 }
 
+/// Notes that a process was interrupted over and over during the run.
+pub(super) fn note_profile(summary: &mut Summary) {
+    let reason = "a profiler interrupted a process under test: latencies include its cost";
+    add(summary, Verdict::Suspect, reason.to_owned());
+}
+
 /// Notes that the run ended before its time. What was measured counts, but not as the whole.
 pub(super) fn note_stop(summary: &mut Summary, reason: &str) {
     let text = format!("stopped {reason} after {:.1} s", summary.duration_s);

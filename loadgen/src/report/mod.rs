@@ -22,8 +22,9 @@ pub use folder::{FolderError, RunFolder, now_utc, write_latest};
 pub use page::{PageError, render_page, write_page};
 pub use provenance::{Commit, Host, Provenance};
 pub use record::{
-    Change, Growth, Overhead, OverheadRow, ReplicaRecord, RunRecord, TopologyRecord, TuningRecord,
+    Change, Growth, Overhead, OverheadRow, ProfileRecord, ReplicaRecord, RunRecord, StageBreakdown,
+    StageRow, TopologyRecord, TuningRecord,
 };
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -54,6 +54,12 @@ pub struct RunRecord {
     /// The same load through the proxy against direct, if there was a direct run.
     #[serde(default)]
     pub overhead: Option<Overhead>,
+    /// Where the time of a request goes, if the proxy's access log tells.
+    #[serde(default)]
+    pub stages: Option<StageBreakdown>,
+    /// The flame graph, if one was asked for.
+    #[serde(default)]
+    pub profile: Option<ProfileRecord>,
 }
 
 impl RunRecord {
@@ -139,6 +145,53 @@ pub struct Growth {
     pub detectable: f64,
     /// What follows, in words.
     pub verdict: String,
+}
+
+/// Where the time of a request goes: the client's figures joined with the proxy's access log.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StageBreakdown {
+    /// Requests of the proxy's log that it rests on.
+    pub requests: u64,
+    /// Mean response time that the shares refer to, milliseconds.
+    pub total_ms: f64,
+    /// The stages in the order of time.
+    pub rows: Vec<StageRow>,
+    /// What a reader must know; empty when nothing.
+    pub note: String,
+}
+
+/// One stage.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StageRow {
+    /// `queue`, `network`, `choose`, `connect`, `wait`, `send`.
+    pub stage: String,
+    /// From where to where.
+    pub meaning: String,
+    /// Mean, milliseconds.
+    pub mean_ms: f64,
+    /// Share of the mean response time, 0 to 1.
+    pub share: f64,
+    /// Median of this stage alone; none for a stage that is a difference of means.
+    pub p50_ms: Option<f64>,
+    /// See `p50_ms`.
+    pub p95_ms: Option<f64>,
+    /// See `p50_ms`.
+    pub p99_ms: Option<f64>,
+}
+
+/// A flame graph that was asked for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ProfileRecord {
+    /// The process.
+    pub process: String,
+    /// Its id.
+    pub pid: u32,
+    /// The picture in the run folder; none when it could not be made.
+    pub file: Option<String>,
+    /// Samples that it shows.
+    pub samples: u64,
+    /// Why there is none; empty when there is one.
+    pub problem: String,
 }
 
 /// What the proxy costs: through it against direct, same load.

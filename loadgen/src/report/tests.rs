@@ -94,7 +94,7 @@ fn process(name: &str, pid: u32, cpu: f64, rss: u64) -> ProcessSummary {
     }
 }
 
-fn summary() -> Summary {
+pub(crate) fn summary() -> Summary {
     let mut response = Histogram::<u64>::new_with_bounds(1, 3_600_000_000, 3).unwrap();
     let mut service = response.clone();
     for index in 0..36_000 {
@@ -251,6 +251,38 @@ fn record(id: &str, topology: &str, summary: &Summary) -> RunRecord {
             }],
             proxy_cpu_us_per_request: 212.0,
             proxy_cpu_percent: 12.7,
+        }),
+        stages: Some(StageBreakdown {
+            requests: 35_990,
+            total_ms: 11.2,
+            rows: vec![
+                StageRow {
+                    stage: "network".into(),
+                    meaning: "client to proxy and back, both kernels included".into(),
+                    mean_ms: 0.4,
+                    share: 0.036,
+                    p50_ms: None,
+                    p95_ms: None,
+                    p99_ms: None,
+                },
+                StageRow {
+                    stage: "wait".into(),
+                    meaning: "connected to first byte of the server".into(),
+                    mean_ms: 10.8,
+                    share: 0.964,
+                    p50_ms: Some(10.1),
+                    p95_ms: Some(13.0),
+                    p99_ms: Some(18.0),
+                },
+            ],
+            note: String::new(),
+        }),
+        profile: Some(ProfileRecord {
+            process: "weir".into(),
+            pid: 1234,
+            file: Some("flame.svg".into()),
+            samples: 842,
+            problem: String::new(),
         }),
     }
 }

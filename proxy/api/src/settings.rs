@@ -32,7 +32,7 @@ pub struct Settings {
     pub connections: Connections,
     /// Time limits of client and upstream connections.
     pub timeouts: Timeouts,
-    /// Limits on what a client may send.
+    /// What a client may send, and what it is told.
     pub client: ClientLimits,
     /// Response compression.
     pub compression: Compression,
@@ -104,7 +104,7 @@ pub struct Timeouts {
     pub drain: Duration,
 }
 
-/// Limits on what a client may send.
+/// What a client may send, and what it is told.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClientLimits {
@@ -115,6 +115,8 @@ pub struct ClientLimits {
     /// Proxies whose `X-Forwarded-For` is believed, as CIDR ranges (nginx: `set_real_ip_from`).
     #[serde(with = "networks")]
     pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Whether answers say in a `Server-Timing` header how long each stage took.
+    pub server_timing: bool,
 }
 
 /// Response compression (nginx: `gzip`).

@@ -64,6 +64,7 @@ impl Call<'_> {
             compression: &settings.compression,
             response_headers: &route.response_headers,
             id: id.as_str(),
+            server_timing: settings.client.server_timing,
             draining: &self.shared.draining,
         };
         self.try_servers(plan, &request).await
@@ -86,6 +87,8 @@ impl Call<'_> {
                 return self.local(status, None).await;
             };
             self.record.server = Some(pick.address());
+            self.record.stages = None;
+            let chosen = self.arrival.at.elapsed();
             let mut conn = match self.connection(plan, &pick, allow_kept).await {
                 Ok(conn) => conn,
                 Err(Trouble::Retry(status)) => {
@@ -99,9 +102,14 @@ impl Call<'_> {
                 Err(Trouble::Full) => return self.local(503, None).await,
                 Err(Trouble::Client(e)) => return self.client_lost(e),
             };
-            let mut progress = Progress::default();
+            let mut progress = Progress {
+                chosen,
+                connected: self.arrival.at.elapsed(),
+                ..Progress::default()
+            };
             let result = exchange(self.client, &mut conn, request, &mut progress).await;
             self.record.first_byte = progress.first_byte;
+            self.record.stages = progress.stages();
             self.record.body_bytes = progress.body_bytes;
             match result {
                 Ok(Done { keep_upstream }) => {

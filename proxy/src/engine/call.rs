@@ -14,7 +14,7 @@ use super::request::{Arrival, Shared};
 use super::respond::respond;
 use super::snapshot::{RoutePlan, Snapshot};
 use crate::limit::{Decision, KeySource, check_request, monotonic_ms};
-use crate::observe::RequestId;
+use crate::observe::{RequestId, Stages};
 
 /// Unread request bodies up to this size are read and thrown away to keep a connection.
 const SMALL_BODY: u64 = 64 * 1024;
@@ -32,6 +32,7 @@ pub(super) struct Record {
     pub(super) tries: u32,
     pub(super) connect: Option<Duration>,
     pub(super) first_byte: Option<Duration>,
+    pub(super) stages: Option<Stages>,
     pub(super) limit: Option<(&'static str, usize)>,
     pub(super) error: Option<String>,
 }
@@ -78,6 +79,7 @@ impl<'a> Call<'a> {
             tries: 0,
             connect: None,
             first_byte: None,
+            stages: None,
             limit: None,
             error: None,
         };

@@ -13,7 +13,10 @@ use super::forward::{HeaderOps, RequestBody, X_REQUEST_ID};
 use super::upstream::UpstreamConn;
 use crate::compress::{Gzip, accepts_gzip, is_compressible};
 use crate::http1::{BadBody, BodyDecoder, ChunkWriter, Framing, ResponseHead, parse_response};
+use crate::observe::Stages;
 
+/// Tells a client where the time went (W3C Server Timing).
+const SERVER_TIMING: &str = "server-timing";
 /// Largest head of an answer.
 const MAX_ANSWER_HEAD: usize = 256 * 1024;
 /// Stands for "no limit" while the client still sends its body.
@@ -29,6 +32,8 @@ pub(super) struct Plan<'a> {
     pub(super) compression: &'a Compression,
     pub(super) response_headers: &'a HeaderOps,
     pub(super) id: &'a str,
+    /// The client is told how long each stage took.
+    pub(super) server_timing: bool,
     /// Set while the process is about to end: the connection to the client ends after this answer.
     pub(super) draining: &'a AtomicBool,
 }
@@ -36,11 +41,26 @@ pub(super) struct Plan<'a> {
 /// What is learnt on the way, whatever the end.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
+    /// When the server was chosen, since the request began.
+    pub(super) chosen: Duration,
+    /// When there was a connection to it.
+    pub(super) connected: Duration,
     pub(super) status: Option<u16>,
     pub(super) body_bytes: u64,
     pub(super) first_byte: Option<Duration>,
     /// Some of the request body has been taken from the client, so that it cannot be sent again.
     pub(super) body_taken: bool,
+}
+
+impl Progress {
+    /// When each stage was reached, once there is an answer.
+    pub(super) fn stages(&self) -> Option<Stages> {
+        Some(Stages {
+            chosen: self.chosen,
+            connected: self.connected,
+            first_byte: self.connected + self.first_byte?,
+        })
+    }
 }
 
 /// A complete answer.
@@ -346,6 +366,12 @@ impl Exchange<'_> {
         let id =
             HeaderValue::from_str(self.plan.id).map_err(|e| Failure::BadAnswer(e.to_string()))?;
         answer.insert_header(&X_REQUEST_ID, id).map_err(bad)?;
+        if let Some(stages) = self.progress.stages().filter(|_| self.plan.server_timing)
+            && let Ok(value) = HeaderValue::from_str(&stages.server_timing().to_string())
+        {
+            // Added to what the server itself may have said.
+            answer.append_header(SERVER_TIMING, value).map_err(bad)?;
+        }
         for name in &self.plan.response_headers.remove {
             answer.remove_header(name);
         }

@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
 
+use super::stages::Stages;
+
 /// What a line tells of a request.
 #[derive(Debug, Clone)]
 pub struct Entry<'a> {
@@ -39,6 +41,8 @@ pub struct Entry<'a> {
     pub connect: Option<Duration>,
     /// From sending the request to the first byte of the answer.
     pub first_byte: Option<Duration>,
+    /// When the request reached each stage; none without an answer of a server.
+    pub stages: Option<Stages>,
     /// `rejected:ZONE`, `delayed:ZONE` or `dry_run:ZONE`.
     pub limit: Option<(&'static str, &'a str)>,
     /// Why there is no answer of the server.
@@ -109,6 +113,13 @@ pub(super) fn json_line(out: &mut Vec<u8>, e: &Entry<'_>, second: &str, millis: 
     if let Some(first_byte) = e.first_byte {
         out.extend_from_slice(br#","first_byte_ms":"#);
         json_millis(out, first_byte);
+    }
+    if let Some(stages) = e.stages {
+        let [choose, connect, wait, send] = stages.lengths(e.duration).map(|d| d.as_micros());
+        let _ = write!(
+            out,
+            r#","stages_us":{{"choose":{choose},"connect":{connect},"wait":{wait},"send":{send}}}"#
+        );
     }
     if let Some((what, zone)) = e.limit {
         let _ = write!(out, r#","limit":"{what}:"#);
@@ -212,6 +223,11 @@ pub(super) mod tests {
             tries: 1,
             connect: None,
             first_byte: Some(Duration::from_micros(1_000)),
+            stages: Some(Stages {
+                chosen: Duration::from_micros(20),
+                connected: Duration::from_micros(134),
+                first_byte: Duration::from_micros(1_134),
+            }),
             limit: Some(("delayed", "api_limit")),
             error: None,
             user_agent: b"curl",
@@ -229,6 +245,14 @@ pub(super) mod tests {
         assert_eq!(line["target"], "/a?b=\"\u{ff}\\");
         assert_eq!(line["duration_ms"], 1.234);
         assert_eq!(line["limit"], "delayed:api_limit");
+        let stages = &line["stages_us"];
+        let lengths =
+            ["choose", "connect", "wait", "send"].map(|name| stages[name].as_u64().unwrap());
+        assert_eq!(
+            lengths,
+            [20, 114, 1_000, 100],
+            "they add up to the duration"
+        );
         assert_eq!(line["revision"], 7);
     }
 

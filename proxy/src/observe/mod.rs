@@ -5,5 +5,7 @@ pub mod access_log;
 pub mod metrics;
 mod process;
 mod request_id;
+mod stages;
 
 pub use request_id::{RequestId, RequestIds};
+pub use stages::{ServerTiming, Stages};

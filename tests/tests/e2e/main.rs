@@ -24,3 +24,4 @@ mod settings;
 mod strictness;
 mod timeouts;
 mod tuning;
+mod watching;

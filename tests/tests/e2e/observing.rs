@@ -41,6 +41,41 @@ async fn every_request_is_a_line_of_json() {
 }
 
 #[tokio::test]
+async fn the_stages_of_a_request_add_up_and_the_client_learns_them_if_it_may() {
+    let api = Origin::start(|_| Reply::text("hello").header("Server-Timing", "db;dur=5")).await;
+    let weir = Weir::before(&[&api]).start().await;
+    let mut client = weir.connect().await;
+    let quiet = client.get("/").await.expect(200);
+    assert_eq!(
+        quiet.header("Server-Timing"),
+        Some("db;dur=5"),
+        "only the server's own"
+    );
+    let on = serde_json::json!({ "client": { "server_timing": true } });
+    weir.admin.patch(on).await;
+    let told = client.get("/").await.expect(200);
+    let timing = told
+        .headers
+        .all("Server-Timing")
+        .collect::<Vec<_>>()
+        .join(", ");
+    for stage in ["db;dur=5", "choose;dur=", "connect;dur=", "wait;dur="] {
+        assert!(timing.contains(stage), "{timing}");
+    }
+    for line in weir.logged(2).await {
+        let stage = |name: &str| line["stages_us"][name].as_u64().unwrap();
+        let sum: u64 = ["choose", "connect", "wait", "send"]
+            .map(stage)
+            .iter()
+            .sum();
+        let duration = line["duration_ms"].as_f64().unwrap() * 1e3;
+        // Each stage is cut to a whole microsecond.
+        assert!((duration - sum as f64).abs() <= 4.0, "{line}");
+        assert!(stage("wait") > 0, "{line}");
+    }
+}
+
+#[tokio::test]
 async fn requests_that_no_server_saw_are_logged_too() {
     let api = Origin::named("a").await;
     let weir = Weir::before(&[&api])
@@ -63,6 +98,7 @@ async fn requests_that_no_server_saw_are_logged_too() {
         [404, 200, 429]
     );
     assert_eq!(lines[2]["limit"], "rejected:z", "{}", lines[2]);
+    assert!(lines[0]["stages_us"].is_null() && lines[1]["stages_us"].is_object());
 }
 
 #[tokio::test]

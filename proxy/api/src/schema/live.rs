@@ -29,7 +29,7 @@ pub(super) const LIVE_FIELDS: &[Field] = &[
     Field::new(
         "client",
         Shape::Table(&CLIENT),
-        "Limits on what a client may send.",
+        "What a client may send, and what it is told.",
     ),
     Field::new(
         "compression",
@@ -140,6 +140,12 @@ static CLIENT: Table = Table {
         )
         .or("[]")
         .nginx("set_real_ip_from"),
+        Field::one(
+            "server_timing",
+            Kind::Bool,
+            "Whether answers say in a `Server-Timing` header how long each stage took: choosing a server, connecting, waiting for its first byte.",
+        )
+        .or("false"),
     ],
     rule: None,
 };

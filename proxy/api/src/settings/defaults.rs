@@ -31,6 +31,7 @@ impl Default for ClientLimits {
             max_body: ByteSize::mib(1),
             max_header: ByteSize::kib(32),
             trusted_proxies: Vec::new(),
+            server_timing: false,
         }
     }
 }
