@@ -36,6 +36,13 @@ enum Command {
     },
     /// Read and change the settings of running proxies.
     Ctl(super::ctl::CtlArgs),
+    /// Explain the settings: unit, range, default, when a change applies, nginx's name.
+    Settings(super::explain::SettingsArgs),
+    /// Make tokens for the admin API.
+    Token {
+        #[command(subcommand)]
+        command: super::token::TokenCommand,
+    },
     /// Print a script that completes the command line in a shell.
     Completions {
         /// The shell.
@@ -78,6 +85,8 @@ impl Cli {
             Command::Run(args) => super::run::run(&args),
             Command::Check { file } => check(&file),
             Command::Ctl(args) => super::ctl::run(args),
+            Command::Settings(args) => super::explain::run(&args),
+            Command::Token { command } => super::token::run(command),
             Command::Completions { shell } => completions(shell),
         }
     }

@@ -4,7 +4,10 @@
 
 mod cli;
 mod ctl;
+mod explain;
+mod reload;
 mod run;
+mod token;
 
 use std::process::ExitCode;
 

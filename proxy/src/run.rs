@@ -12,14 +12,17 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
-use weir_proxy::admin::{self, AdminState, Phase, Readiness};
+use weir_proxy::admin::{
+    self, Access, AdminState, AuditLog, Phase, Readiness, Sockets, TokenFile, UnixSocket,
+};
 use weir_proxy::config::{self, Config, ConfigErrors, LogFormat};
 use weir_proxy::engine::Engine;
 use weir_proxy::observe::access_log::{AccessLog, Format};
 use weir_proxy::observe::metrics::Metrics;
-use weir_proxy::settings::{Author, Store};
+use weir_proxy::settings::Store;
 
 use crate::cli::{EXIT_FAILED, EXIT_USAGE, RunArgs};
+use crate::reload::Reloader;
 
 /// How often `--exit-with-parent` looks whether the parent is there.
 const PARENT_CHECK: Duration = Duration::from_millis(250);
@@ -75,6 +78,8 @@ fn serve(args: &RunArgs, config: &Config, text: &str) -> anyhow::Result<()> {
     } else {
         Some(bind_admin()?)
     };
+    let access = open_access(config)?;
+    let tls = config.admin.tls.as_ref().map(admin::load_tls).transpose()?;
     let store = Arc::new(Store::new(config.settings()).map_err(|e| anyhow::anyhow!("{e}"))?);
     store.read_from(&args.config, text);
     let log = open_log(config)?;
@@ -93,6 +98,19 @@ fn serve(args: &RunArgs, config: &Config, text: &str) -> anyhow::Result<()> {
         None => retry(ADMIN_FREE, bind_admin)?,
     };
     let admin_address = admin_listener.local_addr()?;
+    let unix = config.admin.socket.as_deref().map(UnixSocket::bind);
+    let sockets = Sockets::tcp(admin_listener)
+        .with_tls(tls)
+        .with_unix(unix.transpose()?);
+    let audit = access.audit.clone();
+    let reloader = Arc::new(Reloader {
+        file: args.config.clone(),
+        running: config.clone(),
+        engine: Arc::clone(&engine),
+        store: Arc::clone(&store),
+        tokens: access.tokens.clone(),
+        turn: parking_lot::Mutex::new(()),
+    });
     store
         .on_publish({
             let engine = Arc::clone(&engine);
@@ -111,8 +129,11 @@ fn serve(args: &RunArgs, config: &Config, text: &str) -> anyhow::Result<()> {
     runtime.block_on(async {
         let readiness = Readiness::new();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let state = admin_state(&engine, &store, readiness.clone());
-        let serving = tokio::spawn(admin::serve(admin_listener, state, async {
+        let reloading = Arc::clone(&reloader);
+        let state = admin_state(&engine, &store, readiness.clone())
+            .with_access(access)
+            .with_reload(move |dry_run, author| reloading.reload(dry_run, author));
+        let serving = tokio::spawn(admin::serve(sockets, state, async {
             // A sender that is gone means the same as a signal.
             let _ = stopped.await;
         }));
@@ -122,7 +143,7 @@ fn serve(args: &RunArgs, config: &Config, text: &str) -> anyhow::Result<()> {
         });
         readiness.enter(Phase::Ready);
         announce(args, config, &engine, admin_address)?;
-        let reason = until_told_to_stop(args, config, &engine, &store).await?;
+        let reason = until_told_to_stop(args, &reloader, audit.as_deref()).await?;
         info!(reason, "draining");
         readiness.enter(Phase::Draining);
         let mut stop = Some(stop);
@@ -162,13 +183,30 @@ fn retry<T>(limit: Duration, attempt: impl Fn() -> anyhow::Result<T>) -> anyhow:
 }
 
 fn admin_state(engine: &Arc<Engine>, store: &Arc<Store>, readiness: Readiness) -> AdminState {
-    let (for_metrics, for_upstreams, for_limits) =
-        (Arc::clone(engine), Arc::clone(engine), Arc::clone(engine));
-    let overrides = Arc::clone(store);
+    let (for_metrics, for_upstreams) = (Arc::clone(engine), Arc::clone(engine));
+    let (for_limits, for_stats) = (Arc::clone(engine), Arc::clone(engine));
+    let (overrides, counted) = (Arc::clone(store), Arc::clone(store));
     AdminState::new(Arc::clone(store), readiness)
         .with_metrics(move || for_metrics.metrics_text(overrides.overrides().len() as u64))
         .with_upstreams(move || for_upstreams.upstreams_json())
         .with_limits(move || for_limits.limits_json())
+        .with_stats(move || for_stats.stats_json(counted.overrides().len() as u64))
+}
+
+/// Who may use the admin API.
+fn open_access(config: &Config) -> anyhow::Result<Access> {
+    let admin = &config.admin;
+    let tokens = admin.tokens.as_deref().map(TokenFile::open).transpose();
+    let audit = admin.audit_log.as_deref().map(|path| {
+        AuditLog::open(path)
+            .with_context(|| format!("admin.audit_log: cannot open {}", path.display()))
+    });
+    Ok(Access {
+        tokens: tokens.context("admin.tokens")?.map(Arc::new),
+        hosts: admin.hosts.clone(),
+        audit: audit.transpose()?.map(Arc::new),
+        profile: admin.profile,
+    })
 }
 
 fn open_log(config: &Config) -> anyhow::Result<Option<AccessLog>> {
@@ -224,9 +262,8 @@ fn write_whole(file: &Path, text: &str) -> io::Result<()> {
 /// Handles signals until one says stop; returns its name.
 async fn until_told_to_stop(
     args: &RunArgs,
-    config: &Config,
-    engine: &Engine,
-    store: &Store,
+    reloader: &Reloader,
+    audit: Option<&AuditLog>,
 ) -> anyhow::Result<&'static str> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -239,8 +276,13 @@ async fn until_told_to_stop(
             _ = interrupt.recv() => return Ok("SIGINT"),
             _ = quit.recv() => return Ok("SIGQUIT"),
             () = parent_gone(args.exit_with_parent) => return Ok("parent process ended"),
-            _ = hangup.recv() => reload(&args.config, config, engine, store),
-            _ = user1.recv() => engine.reopen_log(),
+            _ = hangup.recv() => reloader.on_signal(),
+            _ = user1.recv() => {
+                reloader.engine.reopen_log();
+                if let Some(Err(error)) = audit.map(AuditLog::reopen) {
+                    error!(%error, "cannot open the audit log anew");
+                }
+            }
         }
     }
 }
@@ -278,52 +320,6 @@ fn remove_pid_file(config: &Config) {
     if std::fs::read_to_string(file).is_ok_and(|text| text.trim() == ours) {
         // It may have been removed by hand meanwhile.
         let _ = std::fs::remove_file(file);
-    }
-}
-
-/// Reads the file again. One that does not validate changes nothing.
-fn reload(file: &Path, running: &Config, engine: &Engine, store: &Store) {
-    let (next, text) = match read(file) {
-        Ok(read) => read,
-        Err(problems) => {
-            error!(
-                "reload refused, everything stays as it was:\n{}",
-                config::render(&problems)
-            );
-            return;
-        }
-    };
-    let fixed: Vec<_> = running
-        .fixed_differences(&next)
-        .into_iter()
-        .filter(|part| *part != "route")
-        .collect();
-    if !fixed.is_empty() {
-        warn!(
-            parts = fixed.join(", "),
-            "these parts of the file have changed and need a restart"
-        );
-    }
-    let old = engine.set_routes(next.routes.clone());
-    match store.reload(
-        next.settings(),
-        Author::new("SIGHUP", "configuration file read again"),
-    ) {
-        Ok(done) => {
-            store.read_from(file, &text);
-            info!(
-                revision = done.revision,
-                changes = done.diff.len(),
-                "configuration file read again"
-            );
-            for path in &done.shadowed {
-                warn!(%path, "changed in the file, but a patch or an override is in force");
-            }
-        }
-        Err(e) => {
-            engine.set_routes(old);
-            error!("reload refused, everything stays as it was: {e}");
-        }
     }
 }
 

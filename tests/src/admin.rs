@@ -11,6 +11,7 @@ use crate::wait::within;
 pub struct Admin {
     base: String,
     client: reqwest::Client,
+    token: Option<String>,
 }
 
 /// An answer of the admin API.
@@ -28,6 +29,16 @@ impl Admin {
         Self {
             base: format!("http://{address}"),
             client,
+            token: None,
+        }
+    }
+
+    /// The same, showing a token.
+    #[must_use]
+    pub fn with_token(&self, token: &str) -> Self {
+        Self {
+            token: Some(token.to_owned()),
+            ..self.clone()
         }
     }
 
@@ -39,6 +50,9 @@ impl Admin {
     pub async fn send(&self, method: &str, path: &str, body: Option<&str>) -> Answer {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
         let mut request = self.client.request(method, format!("{}{path}", self.base));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
         if let Some(body) = body {
             request = request
                 .header("content-type", "application/json")

@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -13,7 +14,7 @@ use crate::settings::{Problem, Problems, Settings};
 pub const REVISION_HEADER: &str = "x-weir-revision";
 
 /// Answer of `GET /v1/settings`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct SettingsView {
     /// Number of the settings in force.
     pub revision: u64,
@@ -34,7 +35,7 @@ impl SettingsView {
 }
 
 /// One field that has another value than before.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Change {
     /// The field: `timeouts.connect`.
     pub path: String,
@@ -45,7 +46,7 @@ pub struct Change {
 }
 
 /// A field of an override that a later change has taken from it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Superseded {
     /// The override's id.
     #[serde(rename = "override")]
@@ -57,7 +58,7 @@ pub struct Superseded {
 }
 
 /// Answer of `PATCH`, `PUT` and `DELETE` of settings, of a rollback, and of changes to servers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct ChangeView {
     /// Number of the settings now in force; with `dry_run` unchanged.
     pub revision: u64,
@@ -71,13 +72,14 @@ pub struct ChangeView {
 }
 
 /// Body of `POST /v1/overrides`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OverrideRequest {
     /// The settings to change, as in `PATCH /v1/settings`.
     pub settings: Value,
     /// How long, from `"1s"` to `"24h"`.
     #[serde(with = "crate::units::duration")]
+    #[schemars(with = "String")]
     pub ttl: Duration,
     /// Who wants it.
     pub owner: String,
@@ -87,7 +89,7 @@ pub struct OverrideRequest {
 }
 
 /// Answer of `POST /v1/overrides` (201).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct OverrideCreated {
     /// Its id, for renewing and deleting; empty with `dry_run`.
     pub id: String,
@@ -103,7 +105,7 @@ pub struct OverrideCreated {
 }
 
 /// Body of `POST /v1/overrides/{id}/renew`; it may be left out.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RenewRequest {
     /// How long from now, as text; none: as long as it was created for.
@@ -112,7 +114,7 @@ pub struct RenewRequest {
 }
 
 /// A temporary override: one of `GET /v1/overrides`, and the answer of renewing it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct OverrideView {
     /// Its id.
     pub id: String,
@@ -126,6 +128,7 @@ pub struct OverrideView {
     pub expires_at: String,
     /// How long until then.
     #[serde(with = "crate::units::duration")]
+    #[schemars(with = "String")]
     pub remaining: Duration,
     /// The fields that it holds, by path.
     pub settings: BTreeMap<String, Value>,
@@ -137,7 +140,7 @@ pub struct OverrideView {
 }
 
 /// Answer of `GET /v1/overrides`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct OverrideList {
     /// Number of the settings in force.
     pub revision: u64,
@@ -146,7 +149,7 @@ pub struct OverrideList {
 }
 
 /// Answer of `DELETE /v1/overrides/{id}`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct OverrideDeleted {
     /// Its id.
     pub id: String,
@@ -157,7 +160,7 @@ pub struct OverrideDeleted {
 }
 
 /// Answer of `POST /v1/settings/save`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct SaveView {
     /// Number of the settings in force.
     pub revision: u64,
@@ -171,8 +174,25 @@ pub struct SaveView {
     pub text_diff: String,
 }
 
+/// Answer of `POST /v1/settings/reload`.
+#[derive(Debug, Clone, PartialEq, JsonSchema, Serialize, Deserialize)]
+pub struct ReloadView {
+    /// Number of the settings in force.
+    pub revision: u64,
+    /// Whether nothing was published.
+    pub dry_run: bool,
+    /// What is different from before.
+    pub diff: Vec<Change>,
+    /// Whether the routes are different from before.
+    pub routes_changed: bool,
+    /// Parts of the file that have changed and need a restart: `server`, `listener` and so on.
+    pub needs_restart: Vec<String>,
+    /// Fields that have changed in the file while a patch or an override is in force.
+    pub shadowed: Vec<String>,
+}
+
 /// Answer of `POST /v1/upstreams/{name}/servers/{address}/drain`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct DrainView {
     /// Number of the settings in force.
     pub revision: u64,
@@ -187,7 +207,7 @@ pub struct DrainView {
 }
 
 /// One publication of settings.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct RevisionView {
     /// Its number, from 1.
     pub revision: u64,
@@ -202,7 +222,7 @@ pub struct RevisionView {
 }
 
 /// Answer of `GET /v1/revisions`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct RevisionList {
     /// Number of the settings in force.
     pub revision: u64,
@@ -211,14 +231,14 @@ pub struct RevisionList {
 }
 
 /// Body of every answer that is not a success.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct ErrorBody {
     /// What went wrong.
     pub error: ErrorDetail,
 }
 
 /// What went wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct ErrorDetail {
     /// One word for programs: `invalid_settings`, `not_found`, `stale_revision` and so on.
     pub code: String,

@@ -1,6 +1,7 @@
 //! A client of the admin API.
 
 mod events;
+mod node;
 mod tuning;
 
 use std::{net::SocketAddr, time::Duration};
@@ -10,6 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 pub use events::Events;
+pub use node::{Credentials, Node};
 pub use tuning::Terms;
 
 use crate::{
@@ -38,7 +40,7 @@ pub enum ClientError {
     #[error("the admin API at {address} cannot be reached: {reason}")]
     Unreachable {
         /// Where it was looked for.
-        address: SocketAddr,
+        address: String,
         /// What happened.
         reason: String,
     },
@@ -52,7 +54,7 @@ pub enum ClientError {
     #[error("{address} does not answer like weir's admin API: {reason}")]
     Strange {
         /// Where it came from.
-        address: SocketAddr,
+        address: String,
         /// What is strange about it.
         reason: String,
     },
@@ -69,7 +71,8 @@ impl ClientError {
 /// A client of one proxy's admin API.
 #[derive(Debug, Clone)]
 pub struct AdminClient {
-    address: SocketAddr,
+    node: Node,
+    credentials: Credentials,
     http: reqwest::Client,
 }
 
@@ -79,22 +82,32 @@ impl AdminClient {
     /// # Errors
     /// When the machine lacks what an HTTP client needs.
     pub fn new(address: SocketAddr) -> Result<Self, ClientError> {
-        crate::tls::provide();
-        let http = reqwest::Client::builder()
-            .no_proxy()
+        Self::with(Node::from(address), Credentials::default())
+    }
+
+    /// A client of the admin API at a node, with a token or certificates.
+    ///
+    /// # Errors
+    /// When the machine lacks what an HTTP client needs, or the credentials are of no use.
+    pub fn with(node: Node, credentials: Credentials) -> Result<Self, ClientError> {
+        let http = node::builder(&node, &credentials)?
             .timeout(PATIENCE)
             .build()
             .map_err(|error| ClientError::Unreachable {
-                address,
+                address: node.to_string(),
                 reason: chain(&error),
             })?;
-        Ok(Self { address, http })
+        Ok(Self {
+            node,
+            credentials,
+            http,
+        })
     }
 
     /// Where the admin API is.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn node(&self) -> &Node {
+        &self.node
     }
 
     /// The settings in force.
@@ -212,6 +225,12 @@ impl AdminClient {
 
     /// Makes a call that was put together step by step.
     async fn run<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T, ClientError> {
+        let answer = self.begin(call).await?;
+        self.read(answer).await
+    }
+
+    /// Sends a call; its answer is a success, and its body is still to be read.
+    async fn begin(&self, call: Call<'_>) -> Result<reqwest::Response, ClientError> {
         let mut url = self.url(&call.path)?;
         if !call.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&call.query);
@@ -229,7 +248,11 @@ impl AdminClient {
             request = request.timeout(wait.saturating_add(PATIENCE));
         }
         let answer = request.send().await.map_err(|e| self.unreachable(&e))?;
-        self.read(answer).await
+        if answer.status().is_success() {
+            Ok(answer)
+        } else {
+            Err(self.failure(answer).await)
+        }
     }
 
     async fn read<T: DeserializeOwned>(&self, answer: reqwest::Response) -> Result<T, ClientError> {
@@ -259,9 +282,8 @@ impl AdminClient {
         path: &str,
         body: Option<&impl Serialize>,
     ) -> Result<reqwest::Response, ClientError> {
-        let mut request = self
-            .http
-            .request(method, format!("http://{}{path}", self.address));
+        let url = self.node.url().join(path).map_err(|e| self.strange(&e))?;
+        let mut request = self.http.request(method, url);
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -270,8 +292,7 @@ impl AdminClient {
 
     /// The address of a resource; each segment is encoded.
     fn url(&self, path: &[&str]) -> Result<Url, ClientError> {
-        let mut url =
-            Url::parse(&format!("http://{}/", self.address)).map_err(|e| self.strange(&e))?;
+        let mut url = self.node.url().clone();
         // An http URL has segments.
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.clear().extend(path);
@@ -281,14 +302,14 @@ impl AdminClient {
 
     fn unreachable(&self, error: &reqwest::Error) -> ClientError {
         ClientError::Unreachable {
-            address: self.address,
+            address: self.node.to_string(),
             reason: chain(error),
         }
     }
 
     fn strange(&self, reason: &impl ToString) -> ClientError {
         ClientError::Strange {
-            address: self.address,
+            address: self.node.to_string(),
             reason: reason.to_string(),
         }
     }

@@ -90,8 +90,30 @@ impl Default for ServerProcess {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
-    /// Where it listens; a loopback address.
+    /// Where it listens; a loopback address, unless there are tokens.
     pub listen: SocketAddr,
+    /// A Unix socket where it listens too.
+    pub socket: Option<PathBuf>,
+    /// The file of tokens.
+    pub tokens: Option<PathBuf>,
+    /// TLS on `listen`.
+    pub tls: Option<AdminTls>,
+    /// Names by which it is called.
+    pub hosts: Vec<String>,
+    /// The file of the audit log.
+    pub audit_log: Option<PathBuf>,
+    /// Whether profiles may be taken.
+    pub profile: bool,
+}
+
+/// Certificate and key of the admin API.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdminTls {
+    /// Certificate chain, PEM.
+    pub cert: PathBuf,
+    /// Private key, PEM.
+    pub key: PathBuf,
 }
 
 impl Admin {
@@ -104,6 +126,12 @@ impl Default for Admin {
     fn default() -> Self {
         Self {
             listen: Self::default_listen(),
+            socket: None,
+            tokens: None,
+            tls: None,
+            hosts: Vec::new(),
+            audit_log: None,
+            profile: false,
         }
     }
 }

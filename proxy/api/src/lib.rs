@@ -6,6 +6,7 @@
 //!   checks, error messages and the reference tables come;
 //! - [`config`]: the TOML file, with errors that name line and column;
 //! - [`admin`], [`events`] and [`client`]: the admin API's bodies, and a client that speaks them;
+//! - [`endpoints`] and [`openapi`]: one table of the admin API's requests, and the document made from it;
 //! - [`tls`]: the cryptography that every client of this workspace uses.
 //!
 //! Nothing here knows the engine, so that the load generator can use it without building a proxy.
@@ -14,7 +15,9 @@
 pub mod admin;
 pub mod client;
 pub mod config;
+pub mod endpoints;
 pub mod events;
+pub mod openapi;
 pub mod schema;
 pub mod settings;
 pub mod tls;

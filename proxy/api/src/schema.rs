@@ -1,12 +1,13 @@
 //! One definition of every setting: type, unit, range, default, nginx's name, when a change applies.
 //!
 //! The checks of the configuration file and of the admin API walk these tables, error messages take
-//! what is allowed from them, and the tables in `docs/reference/proxy-config.md` are printed from
+//! what is allowed from them, and the tables in `docs/reference/settings.md` are printed from
 //! them. The structs in [`settings`](crate::settings) and [`config`](crate::config) carry the
 //! values; a test compares the two.
 
 mod check;
 mod file;
+mod json;
 mod live;
 pub mod patch;
 pub mod reference;
@@ -15,6 +16,7 @@ mod text;
 
 pub use check::check;
 pub use file::FILE;
+pub use json::{Purpose, json_schema};
 pub use live::LIVE;
 
 use std::time::Duration;

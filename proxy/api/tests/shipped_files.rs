@@ -3,7 +3,7 @@
 
 use std::{fs, path::PathBuf};
 
-use weir_api::{config, schema};
+use weir_api::{config, endpoints, schema};
 
 fn shipped(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -43,20 +43,39 @@ fn the_configurations_are_good_and_the_documented_ones() {
 /// Run with `WEIR_UPDATE_DOCS=1` to print the tables into the file.
 #[test]
 fn the_reference_has_every_setting() {
-    const BEGIN: &str =
-        "<!-- settings: printed from the code, see proxy/api/tests/shipped_files.rs -->\n";
-    const END: &str = "<!-- end of settings -->\n";
-    let path = shipped("docs/reference/proxy-config.md");
+    printed(
+        "docs/reference/settings.md",
+        "settings",
+        &schema::reference::markdown(&schema::FILE),
+    );
+}
+
+/// Run with `WEIR_UPDATE_DOCS=1` to print the table into the file.
+#[test]
+fn the_reference_has_every_endpoint() {
+    printed(
+        "docs/reference/admin-api.md",
+        "endpoints",
+        &endpoints::markdown(),
+    );
+}
+
+/// What stands between the marks of this name in a document is what the code says.
+fn printed(path: &str, name: &str, tables: &str) {
+    let begin =
+        format!("<!-- {name}: printed from the code, see proxy/api/tests/shipped_files.rs -->\n");
+    let end = format!("<!-- end of {name} -->\n");
+    let path = shipped(path);
     let text = fs::read_to_string(&path).unwrap();
-    let (before, rest) = text.split_once(BEGIN).unwrap();
-    let (tables, after) = rest.split_once(END).unwrap();
-    let expected = format!("\n{}", schema::reference::markdown(&schema::FILE));
+    let (before, rest) = text.split_once(&begin).unwrap();
+    let (found, after) = rest.split_once(&end).unwrap();
+    let expected = format!("\n{tables}");
     if std::env::var_os("WEIR_UPDATE_DOCS").is_some() {
-        fs::write(&path, format!("{before}{BEGIN}{expected}{END}{after}")).unwrap();
+        fs::write(&path, format!("{before}{begin}{expected}{end}{after}")).unwrap();
         return;
     }
     assert!(
-        tables == expected,
+        found == expected,
         "{} is behind the code: run WEIR_UPDATE_DOCS=1 cargo test -p weir-api --test shipped_files",
         path.display()
     );
@@ -65,7 +84,7 @@ fn the_reference_has_every_setting() {
 /// Every complete example of the reference is a configuration that works.
 #[test]
 fn the_examples_of_the_reference_are_good() {
-    let path = shipped("docs/reference/proxy-config.md");
+    let path = shipped("docs/reference/settings.md");
     let text = fs::read_to_string(&path).unwrap();
     let mut found = 0;
     for block in text.split("```toml\n").skip(1) {

@@ -5,12 +5,65 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use serde::Serialize;
 use weir_api::{
-    admin::{ErrorBody, ErrorDetail},
+    admin::{
+        Change, ChangeView, DrainView, ErrorBody, ErrorDetail, OverrideCreated, OverrideDeleted,
+        ReloadView, SaveView,
+    },
     settings::{Problem, Problems},
 };
 
+use super::record::Told;
 use crate::settings::{SaveError, StoreError};
+
+/// What an answer says that a change has done.
+pub(super) trait Outcome: Serialize {
+    /// What became different.
+    fn diff(&self) -> &[Change];
+    /// Whether nothing was changed in truth.
+    fn dry_run(&self) -> bool;
+}
+
+macro_rules! outcomes {
+    ($($view:ty),*) => {$(
+        impl Outcome for $view {
+            fn diff(&self) -> &[Change] {
+                &self.diff
+            }
+            fn dry_run(&self) -> bool {
+                self.dry_run
+            }
+        }
+    )*};
+}
+
+outcomes!(ChangeView, SaveView, ReloadView, OverrideCreated, DrainView);
+
+impl Outcome for OverrideDeleted {
+    fn diff(&self) -> &[Change] {
+        &self.diff
+    }
+    fn dry_run(&self) -> bool {
+        false
+    }
+}
+
+/// The answer to a change, with what the audit log wants to know of it.
+#[derive(Debug)]
+pub(super) struct Done<T>(pub(super) T);
+
+impl<T: Outcome> IntoResponse for Done<T> {
+    fn into_response(self) -> Response {
+        let told = Told {
+            diff: self.0.diff().to_vec(),
+            dry_run: self.0.dry_run(),
+        };
+        let mut response = Json(self.0).into_response();
+        response.extensions_mut().insert(told);
+        response
+    }
+}
 
 /// An answer that is not a success.
 #[derive(Debug)]
@@ -93,12 +146,20 @@ impl From<StoreError> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let busy = self.status == StatusCode::SERVICE_UNAVAILABLE;
-        let body = Json(ErrorBody { error: self.error });
+        let body = Json(ErrorBody {
+            error: self.error.clone(),
+        });
         let mut response = (self.status, body).into_response();
-        if busy {
-            let headers = response.headers_mut();
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        response.extensions_mut().insert(self.error);
+        let headers = response.headers_mut();
+        match self.status {
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            StatusCode::UNAUTHORIZED => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            _ => {}
         }
         response
     }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, error::Category};
 use weir_api::units::parse_duration;
 
-use super::{answer::Failure, json};
+use super::{access::Caller, answer::Failure, json};
 use crate::settings::{Author, Conditions};
 
 /// The largest body that is read.
@@ -109,11 +109,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Terms {
             let message = "who has at most 200 characters, why 1000";
             return Err(Failure::bad_request("bad_query", message));
         }
-        let who = if parameters.who.is_empty() {
-            "admin API".to_owned()
-        } else {
-            parameters.who
-        };
+        let caller = parts.extensions.get::<Caller>();
+        let who = caller.unwrap_or(&Caller::Trusted).author(&parameters.who);
         Ok(Self {
             conditions: Conditions {
                 expected: if_match(&parts.headers)?,

@@ -1,8 +1,9 @@
 //! What every request must pass before it is looked at, and what every response carries.
 //!
-//! The admin API has no login, so nothing a web page can make a browser send may have an effect. A
-//! page of another origin announces itself in `Origin`; a name of the attacker's that resolves to
-//! this machine (DNS rebinding) shows in `Host`. Both are refused.
+//! Without tokens the admin API trusts whoever reaches it on this machine, so nothing a web page can make
+//! a browser send may have an effect. A page of another origin announces itself in `Origin`; a name of the
+//! attacker's that resolves to this machine (DNS rebinding) shows in `Host`. Both are refused. A request
+//! with a token was made on purpose, whatever name it used: a browser never adds one by itself.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -17,13 +18,21 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use weir_api::admin::REVISION_HEADER;
+use weir_api::{
+    admin::REVISION_HEADER,
+    endpoints::{Endpoint, Operation, Scope},
+};
 
-use super::{AdminState, answer::Failure};
+use super::{
+    AdminState,
+    access::{Caller, Peer, Throttle},
+    answer::Failure,
+    record,
+};
 
 /// Most requests of settings and reports that are worked on at once.
 const AT_ONCE: usize = 64;
-/// Most requests at once that may last: streams of events and drains.
+/// Most requests at once that may last: streams of events, drains and profiles.
 const LASTING: usize = 32;
 /// How long one request may take, its body included.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -49,6 +58,7 @@ pub(super) struct Guard {
     address: SocketAddr,
     slots: Arc<Semaphore>,
     lasting: Arc<Semaphore>,
+    throttle: Arc<Throttle>,
     state: AdminState,
 }
 
@@ -58,12 +68,41 @@ impl Guard {
             address,
             slots: Arc::new(Semaphore::new(AT_ONCE)),
             lasting: Arc::new(Semaphore::new(LASTING)),
+            throttle: Arc::new(Throttle::new()),
             state,
         }
     }
 
-    /// Whether a request comes from a program on this machine, as far as its headers tell.
-    fn admits(&self, uri: &axum::http::Uri, headers: &HeaderMap) -> Result<(), Failure> {
+    /// Who makes a request.
+    fn caller(&self, peer: Peer, headers: &HeaderMap) -> Result<Caller, Failure> {
+        let Some(tokens) = &self.state.access.tokens else {
+            return Ok(Caller::Trusted);
+        };
+        if matches!(peer, Peer::Unix(_)) {
+            return Ok(Caller::Trusted);
+        }
+        let Some(shown) = headers.get(header::AUTHORIZATION) else {
+            return Ok(Caller::Anonymous);
+        };
+        let token = shown
+            .to_str()
+            .ok()
+            .and_then(|text| text.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| token.trim());
+        token
+            .and_then(|token| tokens.holder(token))
+            .map(Caller::Holder)
+            .ok_or_else(|| unauthorized("the token is not one of those in admin.tokens"))
+    }
+
+    /// Whether a request comes from a program of the user's, as far as its headers tell.
+    fn admits(
+        &self,
+        caller: &Caller,
+        uri: &axum::http::Uri,
+        headers: &HeaderMap,
+    ) -> Result<(), Failure> {
         let refused = |what: String| Failure::new(StatusCode::FORBIDDEN, "forbidden", what);
         // A request in absolute form names the host in its target, and that one counts (RFC 9112, 3.2.2).
         let host = match (uri.authority(), headers.get(header::HOST)) {
@@ -76,10 +115,11 @@ impl Guard {
             (None, None) => None,
         };
         if let Some(host) = &host
+            && caller.token().is_none()
             && !self.is_ours(host.host())
         {
             return Err(refused(format!(
-                "Host is {host}, which is not this machine: use a loopback address, localhost, or {}",
+                "Host is {host}, which is not this machine: use a loopback address, localhost, {}, or a name in admin.hosts",
                 self.address
             )));
         }
@@ -87,7 +127,11 @@ impl Guard {
             return Ok(());
         };
         let same = host.is_some_and(|host| {
-            origin.to_str().ok().and_then(|o| o.strip_prefix("http://")) == Some(host.as_str())
+            let origin = origin.to_str().unwrap_or_default();
+            let rest = origin
+                .strip_prefix("http://")
+                .or_else(|| origin.strip_prefix("https://"));
+            rest == Some(host.as_str())
         });
         if same {
             Ok(())
@@ -101,23 +145,55 @@ impl Guard {
 
     fn is_ours(&self, host: &str) -> bool {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let named = self.state.access.hosts.iter();
         bare.eq_ignore_ascii_case("localhost")
+            || named
+                .into_iter()
+                .any(|name| bare.eq_ignore_ascii_case(name))
             || bare
                 .parse::<IpAddr>()
                 .is_ok_and(|ip| ip.is_loopback() || ip == self.address.ip())
     }
 }
 
+fn unauthorized(what: &str) -> Failure {
+    Failure::new(StatusCode::UNAUTHORIZED, "unauthorized", what)
+}
+
 /// Admits a request or refuses it, and puts the revision on the response.
-pub(super) async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    let mut response = match guard.admits(request.uri(), request.headers()) {
-        Err(refused) => refused.into_response(),
-        Ok(()) => work(&guard, request, next).await,
+pub(super) async fn check(
+    State(guard): State<Guard>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let peer = request.extensions().get::<Peer>().copied();
+    // Only tests serve without saying where a connection comes from.
+    let peer = peer.unwrap_or(Peer::Unix(None));
+    let about = record::About::new(peer, &request);
+    let caller = guard.caller(peer, request.headers());
+    let admitted = caller.and_then(|caller| {
+        guard.admits(&caller, request.uri(), request.headers())?;
+        // Health checks must not fail because others ask too much.
+        if request.uri().path().starts_with("/v1/") && !guard.throttle.admits() {
+            let status = StatusCode::TOO_MANY_REQUESTS;
+            return Err(Failure::new(status, "too_fast", Throttle::told()));
+        }
+        Ok(caller)
+    });
+    let (caller, mut response) = match admitted {
+        Err(refused) => (Caller::Anonymous, refused.into_response()),
+        Ok(caller) => {
+            request.extensions_mut().insert(caller.clone());
+            (caller, next.run(request).await)
+        }
     };
+    record::response(&guard.state, &about, &caller, &response);
     let revision = HeaderValue::from(guard.state.store.revision());
     let headers = response.headers_mut();
     headers.insert(HeaderName::from_static(REVISION_HEADER), revision);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     headers.insert(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
@@ -125,11 +201,36 @@ pub(super) async fn check(State(guard): State<Guard>, request: Request, next: Ne
     response
 }
 
-async fn work(guard: &Guard, mut request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    if path == "/v1/events" || path.ends_with("/drain") {
+/// An endpoint, and what guards it.
+#[derive(Clone)]
+pub(super) struct Gate(pub(super) Guard, pub(super) &'static Endpoint);
+
+/// Lets a request through to its endpoint if its caller may, and bounds how many and how long.
+pub(super) async fn pass(
+    State(Gate(guard, endpoint)): State<Gate>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let caller = request.extensions().get::<Caller>();
+    let mut response = match caller {
+        Some(caller) if caller.may(endpoint.scope) => work(&guard, endpoint, request, next).await,
+        Some(Caller::Holder(_)) => {
+            let message = format!("the token lacks the scope {:?}", endpoint.scope.as_str());
+            Failure::new(StatusCode::FORBIDDEN, "scope", message).into_response()
+        }
+        _ => unauthorized("a token is needed: Authorization: Bearer TOKEN").into_response(),
+    };
+    response.extensions_mut().insert(endpoint);
+    response
+}
+
+async fn work(guard: &Guard, endpoint: &Endpoint, mut request: Request, next: Next) -> Response {
+    if matches!(
+        endpoint.operation,
+        Operation::Events | Operation::DrainServer | Operation::Profile
+    ) {
         let Some(place) = Place::take(&guard.lasting) else {
-            let message = format!("{LASTING} streams and drains are under way already");
+            let message = format!("{LASTING} streams, drains and profiles are under way already");
             return Failure::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message).into_response();
         };
         request.extensions_mut().insert(place.clone());
@@ -138,7 +239,7 @@ async fn work(guard: &Guard, mut request: Request, next: Next) -> Response {
         return response;
     }
     // Health checks and scrapes wait for nothing, and must not fail because others are slow.
-    let limited = request.uri().path().starts_with("/v1/");
+    let limited = endpoint.scope != Scope::Open && endpoint.operation != Operation::Metrics;
     let slot = limited.then(|| guard.slots.try_acquire());
     if let Some(Err(_)) = slot {
         let message = format!("{AT_ONCE} admin requests are in flight already: try again");

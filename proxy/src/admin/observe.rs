@@ -37,3 +37,7 @@ pub(super) async fn upstreams(State(state): State<AdminState>) -> Json<Value> {
 pub(super) async fn limits(State(state): State<AdminState>) -> Json<Value> {
     Json((state.limits)())
 }
+
+pub(super) async fn stats(State(state): State<AdminState>) -> Json<Value> {
+    Json((state.stats)())
+}

@@ -17,7 +17,7 @@ use weir_api::{
 
 use super::{
     AdminState,
-    answer::Failure,
+    answer::{Done, Failure},
     body::{Body, Terms},
     settings::change,
 };
@@ -50,7 +50,7 @@ pub(super) async fn create(
     let (view, changed) =
         change(&state, move |store| store.create_override(new, conditions)).await?;
     let location = format!("/v1/overrides/{}", view.id);
-    let created = Json(OverrideCreated {
+    let created = Done(OverrideCreated {
         id: view.id,
         expires_at: view.expires_at,
         revision: changed.revision,
@@ -80,11 +80,11 @@ pub(super) async fn delete(
     State(state): State<AdminState>,
     terms: Terms,
     Path(id): Path<String>,
-) -> Result<Json<OverrideDeleted>, Failure> {
+) -> Result<Done<OverrideDeleted>, Failure> {
     let ended = id.clone();
     let who = terms.author.who;
     let changed = change(&state, move |store| store.delete_override(&ended, &who)).await?;
-    Ok(Json(OverrideDeleted {
+    Ok(Done(OverrideDeleted {
         id,
         revision: changed.revision,
         diff: changed.diff,

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use axum::{
-    Json,
     extract::{Path, State},
     http::StatusCode,
 };
@@ -13,7 +12,7 @@ use weir_api::admin::{ChangeView, DrainView};
 
 use super::{
     AdminState,
-    answer::Failure,
+    answer::{Done, Failure},
     body::{Body, Terms},
     settings::{change, view},
 };
@@ -29,7 +28,7 @@ pub(super) async fn add(
     Path(upstream): Path<String>,
     terms: Terms,
     body: Body,
-) -> Result<(StatusCode, Json<ChangeView>), Failure> {
+) -> Result<(StatusCode, Done<ChangeView>), Failure> {
     let dry_run = terms.conditions.dry_run;
     let added = ServerChange::Add(body.required()?);
     let view = view(make(&state, upstream, added, terms).await?, dry_run);
@@ -46,7 +45,7 @@ pub(super) async fn set(
     Path((upstream, address)): Path<(String, String)>,
     terms: Terms,
     body: Body,
-) -> Result<Json<ChangeView>, Failure> {
+) -> Result<Done<ChangeView>, Failure> {
     let dry_run = terms.conditions.dry_run;
     let set = ServerChange::Set(address, body.required()?);
     Ok(view(make(&state, upstream, set, terms).await?, dry_run))
@@ -56,7 +55,7 @@ pub(super) async fn remove(
     State(state): State<AdminState>,
     Path((upstream, address)): Path<(String, String)>,
     terms: Terms,
-) -> Result<Json<ChangeView>, Failure> {
+) -> Result<Done<ChangeView>, Failure> {
     let dry_run = terms.conditions.dry_run;
     let remove = ServerChange::Remove(address);
     Ok(view(make(&state, upstream, remove, terms).await?, dry_run))
@@ -67,7 +66,7 @@ pub(super) async fn drain(
     State(state): State<AdminState>,
     Path((upstream, address)): Path<(String, String)>,
     terms: Terms,
-) -> Result<Json<DrainView>, Failure> {
+) -> Result<Done<DrainView>, Failure> {
     let dry_run = terms.conditions.dry_run;
     let until = Instant::now() + terms.wait.unwrap_or(WAIT);
     let down = ServerChange::Set(address.clone(), json!({"down": true}));
@@ -87,7 +86,7 @@ pub(super) async fn drain(
             _ = closing.wait_for(|closing| *closing) => {}
         }
     };
-    Ok(Json(DrainView {
+    Ok(Done(DrainView {
         revision: changed.revision,
         dry_run,
         diff: changed.diff,

@@ -9,14 +9,14 @@ use axum::{
     response::IntoResponse,
 };
 use serde::Deserialize;
-use weir_api::admin::{ChangeView, RevisionList, SaveView};
+use weir_api::admin::{ChangeView, ReloadView, RevisionList, SaveView};
 
 use super::{
     AdminState,
-    answer::Failure,
+    answer::{Done, Failure},
     body::{Body, Terms},
 };
-use crate::settings::{Changed, Store, StoreError, paths};
+use crate::settings::{Changed, SaveError, Store, StoreError, paths};
 
 pub(super) async fn read(State(state): State<AdminState>) -> impl IntoResponse {
     let view = state.store.view();
@@ -28,7 +28,7 @@ pub(super) async fn patch(
     State(state): State<AdminState>,
     terms: Terms,
     body: Body,
-) -> Result<Json<ChangeView>, Failure> {
+) -> Result<Done<ChangeView>, Failure> {
     let patch = body.required()?;
     let Terms {
         conditions, author, ..
@@ -40,7 +40,7 @@ pub(super) async fn patch(
 pub(super) async fn discard(
     State(state): State<AdminState>,
     terms: Terms,
-) -> Result<Json<ChangeView>, Failure> {
+) -> Result<Done<ChangeView>, Failure> {
     let Terms {
         conditions, author, ..
     } = terms;
@@ -69,7 +69,7 @@ pub(super) async fn put_at(
     Path(path): Path<String>,
     terms: Terms,
     body: Body,
-) -> Result<Json<ChangeView>, Failure> {
+) -> Result<Done<ChangeView>, Failure> {
     let value = body.required()?;
     let settings = state.store.current().settings.to_json();
     let patch = paths::replacing(&settings, &names(&path), value)?;
@@ -89,7 +89,7 @@ pub(super) async fn rollback(
     State(state): State<AdminState>,
     Path(revision): Path<String>,
     terms: Terms,
-) -> Result<Json<ChangeView>, Failure> {
+) -> Result<Done<ChangeView>, Failure> {
     let revision = revision.parse().map_err(|_| {
         let message = format!("{revision:?} is not a revision's number, such as 7");
         Failure::bad_request("bad_revision", message)
@@ -107,18 +107,46 @@ pub(super) async fn rollback(
 pub(super) async fn save(
     State(state): State<AdminState>,
     terms: Terms,
-) -> Result<Json<SaveView>, Failure> {
+) -> Result<Done<SaveView>, Failure> {
     let Terms {
         conditions, author, ..
     } = terms;
     let saved = change(&state, move |store| store.save(&author, conditions)).await?;
-    Ok(Json(SaveView {
+    Ok(Done(SaveView {
         revision: saved.revision,
         dry_run: conditions.dry_run,
         file: saved.file.display().to_string(),
         diff: saved.diff,
         text_diff: saved.text_diff,
     }))
+}
+
+/// Reads the file again. One that does not validate changes nothing.
+pub(super) async fn reload(
+    State(state): State<AdminState>,
+    terms: Terms,
+) -> Result<Done<ReloadView>, Failure> {
+    let Some(reload) = state.reload.clone() else {
+        return Err(StoreError::from(SaveError::NoFile).into());
+    };
+    if terms.conditions.expected.is_some() {
+        let message = "a reload takes no If-Match: it follows the file, not the settings in force";
+        return Err(Failure::bad_request("bad_if_match", message));
+    }
+    let (dry_run, author) = (terms.conditions.dry_run, terms.author);
+    match tokio::task::spawn_blocking(move || reload(dry_run, author)).await {
+        Ok(Ok(view)) => Ok(Done(view)),
+        Ok(Err(what)) => Err(Failure::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "file_invalid",
+            what,
+        )),
+        Err(error) => Err(Failure::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            format!("the file was not read: {error}"),
+        )),
+    }
 }
 
 #[derive(Deserialize)]
@@ -167,8 +195,8 @@ pub(super) async fn change<T: Send + 'static>(
     }
 }
 
-pub(super) fn view(changed: Changed, dry_run: bool) -> Json<ChangeView> {
-    Json(ChangeView {
+pub(super) fn view(changed: Changed, dry_run: bool) -> Done<ChangeView> {
+    Done(ChangeView {
         revision: changed.revision,
         dry_run,
         diff: changed.diff,

@@ -46,7 +46,7 @@ async fn start() -> Running {
         .with_metrics(|| "weir_up 1\n".to_owned())
         .with_upstreams(|| json!({"api": []}));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let served = tokio::spawn(serve(listener, state, async {
+    let served = tokio::spawn(serve(Sockets::tcp(listener), state, async {
         let _ = stopped.await;
     }));
     Running {

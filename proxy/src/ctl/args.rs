@@ -11,10 +11,16 @@ use super::input::{self, Assignment};
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct CtlArgs {
-    /// Admin address of a proxy; repeat it for several. Without it $WEIR_NODE counts (several
-    /// separated by commas), then 127.0.0.1:9900.
-    #[arg(long, value_name = "ADDRESS:PORT", global = true)]
+    /// Admin API of a proxy: ADDRESS:PORT, https://HOST:PORT or unix:/PATH; repeat it for several.
+    /// Without it $WEIR_NODE counts (several separated by commas), then 127.0.0.1:9900.
+    #[arg(long, value_name = "NODE", global = true)]
     pub(super) node: Vec<String>,
+    /// File that holds the token to show; without it $WEIR_TOKEN counts.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(super) token_file: Option<PathBuf>,
+    /// Certificates (PEM) that may have signed the proxy's; without it those of the system.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(super) ca: Option<PathBuf>,
     /// Print JSON instead of tables.
     #[arg(long, global = true)]
     pub(super) json: bool,
@@ -81,6 +87,11 @@ pub(super) enum Command {
         #[command(flatten)]
         how: How,
     },
+    /// Read the configuration file again, as SIGHUP does; --dry-run shows what that would change.
+    Reload {
+        #[command(flatten)]
+        how: How,
+    },
     /// Show the servers and what they are doing.
     Upstreams,
     /// Show the rate limits and what they have decided.
@@ -90,8 +101,22 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: ServerCommand,
     },
+    /// Give a server no new requests and wait until those in flight are done; exit code 1 if some remain.
+    Drain(DrainArgs),
     /// Print what happens, as it happens.
     Watch,
+    /// Draw where the proxy spends its processor time, as a flame graph (admin.profile must allow it).
+    Profile {
+        /// How long to look.
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=60))]
+        seconds: u32,
+        /// Samples per second of processor time.
+        #[arg(long, default_value_t = 99, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        frequency: u32,
+        /// The file to write, SVG.
+        #[arg(long, short, default_value = "weir-profile.svg", value_name = "FILE")]
+        output: PathBuf,
+    },
 }
 
 /// How a change is made.
@@ -200,15 +225,19 @@ pub(super) enum ServerCommand {
         how: How,
     },
     /// Give a server no new requests and wait until those in flight are done; exit code 1 if some remain.
-    Drain {
-        /// The upstream's name.
-        upstream: String,
-        /// The server's address as the settings have it.
-        address: String,
-        /// How long to wait, up to 10m.
-        #[arg(long, default_value = "30s", value_parser = parse_duration, value_name = "DURATION")]
-        wait: Duration,
-        #[command(flatten)]
-        how: How,
-    },
+    Drain(DrainArgs),
+}
+
+/// Options of a drain.
+#[derive(Debug, Args)]
+pub(super) struct DrainArgs {
+    /// The upstream's name.
+    pub(super) upstream: String,
+    /// The server's address as the settings have it.
+    pub(super) address: String,
+    /// How long to wait, up to 10m.
+    #[arg(long, default_value = "30s", value_parser = parse_duration, value_name = "DURATION")]
+    pub(super) wait: Duration,
+    #[command(flatten)]
+    pub(super) how: How,
 }

@@ -16,7 +16,7 @@ use weir_api::{
 
 pub(crate) use args::CtlArgs;
 
-use args::{Command, How, OverrideAction, OverrideArgs, ServerCommand, WithHow};
+use args::{Command, DrainArgs, How, OverrideAction, OverrideArgs, ServerCommand, WithHow};
 use nodes::{Fault, Nodes};
 
 /// Does what the command line says; the exit code tells how it went.
@@ -38,7 +38,7 @@ pub(crate) fn run(args: CtlArgs) -> ExitCode {
 }
 
 async fn execute(args: CtlArgs) -> Result<ExitCode, Fault> {
-    let nodes = Nodes::new(&args.node, args.json)?;
+    let nodes = Nodes::new(&args)?;
     match args.command {
         Command::Get { path } => get(&nodes, path.as_deref()).await,
         Command::Set { assignments, how } => {
@@ -74,6 +74,16 @@ async fn execute(args: CtlArgs) -> Result<ExitCode, Fault> {
             let discard = async |node: &AdminClient, terms: &Terms| node.discard(terms).await;
             nodes.change(&how.terms(), discard, show::change).await
         }
+        Command::Reload { how } => {
+            let reload = async |node: &AdminClient, terms: &Terms| node.reload(terms).await;
+            nodes.change(&how.terms(), reload, show::reloaded).await
+        }
+        Command::Drain(drain) => server(&nodes, ServerCommand::Drain(drain)).await,
+        Command::Profile {
+            seconds,
+            frequency,
+            output,
+        } => profile(&nodes, seconds, frequency, &output).await,
         Command::Upstreams => {
             nodes
                 .read(async |node| node.upstreams().await, show::upstreams)
@@ -187,12 +197,12 @@ async fn server(nodes: &Nodes, command: ServerCommand) -> Result<ExitCode, Fault
             };
             nodes.change(&how.terms(), set, show::change).await
         }
-        ServerCommand::Drain {
+        ServerCommand::Drain(DrainArgs {
             upstream,
             address,
             wait,
             how,
-        } => {
+        }) => {
             let drain = async |node: &AdminClient, terms: &Terms| {
                 node.drain_server(&upstream, &address, wait, terms).await
             };
@@ -209,6 +219,29 @@ async fn server(nodes: &Nodes, command: ServerCommand) -> Result<ExitCode, Fault
             })
         }
     }
+}
+
+/// Takes a flame graph of each node; with several nodes, a file for each.
+async fn profile(
+    nodes: &Nodes,
+    seconds: u32,
+    frequency: u32,
+    output: &std::path::Path,
+) -> Result<ExitCode, Fault> {
+    let several = nodes.clients().len() > 1;
+    for (n, (name, node)) in nodes.clients().iter().enumerate() {
+        let svg = node.profile(seconds, frequency).await?;
+        let path = if several {
+            let stem = output.with_extension("");
+            std::path::PathBuf::from(format!("{}-{}.svg", stem.display(), n + 1))
+        } else {
+            output.to_owned()
+        };
+        std::fs::write(&path, svg)
+            .map_err(|error| Fault::failed(format!("cannot write {}: {error}", path.display())))?;
+        nodes::print(&format!("{name}: {}\n", path.display()));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// An object with one field on each level.

@@ -1,19 +1,17 @@
 //! The proxies that are spoken to, and what came of it on each.
 
-use std::{
-    io::Write as _,
-    net::{SocketAddr, ToSocketAddrs as _},
-    process::ExitCode,
-};
+use std::{io::Write as _, path::Path, process::ExitCode};
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use weir_api::client::{AdminClient, ClientError, Terms};
+use weir_api::client::{AdminClient, ClientError, Credentials, Node, Terms};
 
+use super::args::CtlArgs;
 use crate::cli::{EXIT_FAILED, EXIT_USAGE};
 
 const USUAL: &str = "127.0.0.1:9900";
 const VARIABLE: &str = "WEIR_NODE";
+const TOKEN_VARIABLE: &str = "WEIR_TOKEN";
 
 /// Why a command did not do what it should.
 #[derive(Debug)]
@@ -69,8 +67,9 @@ type Outcomes<'a, T> = Vec<(&'a str, Result<T, ClientError>)>;
 
 impl Nodes {
     /// Those named, or `$WEIR_NODE`, or the usual one.
-    pub(super) fn new(named: &[String], json: bool) -> Result<Self, Fault> {
-        let mut names = named.to_vec();
+    pub(super) fn new(args: &CtlArgs) -> Result<Self, Fault> {
+        let credentials = credentials(args)?;
+        let mut names = args.node.clone();
         if names.is_empty() {
             let variable = std::env::var(VARIABLE).unwrap_or_default();
             let listed = variable.split(',').map(str::trim);
@@ -84,13 +83,17 @@ impl Nodes {
         }
         let mut clients: Vec<(String, AdminClient)> = Vec::new();
         for name in names {
-            let address = resolve(&name)?;
-            if clients.iter().any(|(_, known)| known.address() == address) {
+            let node = Node::parse(&name)
+                .map_err(|reason| Fault::usage(format!("--node {name}: {reason}")))?;
+            if clients.iter().any(|(_, known)| *known.node() == node) {
                 return Err(Fault::usage(format!("{name} is named twice")));
             }
-            clients.push((name, AdminClient::new(address)?));
+            clients.push((name, AdminClient::with(node, credentials.clone())?));
         }
-        Ok(Self { clients, json })
+        Ok(Self {
+            clients,
+            json: args.json,
+        })
     }
 
     pub(super) fn clients(&self) -> &[(String, AdminClient)] {
@@ -199,19 +202,30 @@ fn refusals<T>(outcomes: Outcomes<'_, T>) -> Outcomes<'_, T> {
     outcomes.into_iter().filter(|(_, it)| it.is_err()).collect()
 }
 
-fn resolve(name: &str) -> Result<SocketAddr, Fault> {
-    let wrong = |reason: String| {
-        Fault::usage(format!(
-            "--node {name}: {reason}; write address:port, such as {USUAL}"
-        ))
+/// The token and the certificates that the command line or the environment names.
+fn credentials(args: &CtlArgs) -> Result<Credentials, Fault> {
+    let read = |option: &str, path: &Path| {
+        std::fs::read(path).map_err(|error| {
+            Fault::usage(format!(
+                "{option} {}: cannot be read: {error}",
+                path.display()
+            ))
+        })
     };
-    if let Ok(address) = name.parse() {
-        return Ok(address);
-    }
-    let mut found = name.to_socket_addrs().map_err(|e| wrong(e.to_string()))?;
-    found
-        .next()
-        .ok_or_else(|| wrong("no such address".to_owned()))
+    let token = match &args.token_file {
+        Some(path) => {
+            let text = String::from_utf8_lossy(&read("--token-file", path)?).into_owned();
+            Some(text)
+        }
+        None => std::env::var(TOKEN_VARIABLE).ok(),
+    };
+    let ca = args.ca.as_deref().map(|path| read("--ca", path));
+    Ok(Credentials {
+        token: token
+            .map(|token| token.trim().to_owned())
+            .filter(|token| !token.is_empty()),
+        ca: ca.transpose()?,
+    })
 }
 
 /// Writes to standard output; a reader that has gone away is no error. Whether it is still there.

@@ -4,8 +4,8 @@ use comfy_table::{Table, presets};
 use serde_json::Value;
 use weir_api::{
     admin::{
-        Change, ChangeView, DrainView, OverrideCreated, OverrideList, OverrideView, RevisionList,
-        SaveView, SettingsView,
+        Change, ChangeView, DrainView, OverrideCreated, OverrideList, OverrideView, ReloadView,
+        RevisionList, SaveView, SettingsView,
     },
     units::format_duration,
 };
@@ -174,6 +174,20 @@ pub(super) fn saved(done: &SaveView) -> String {
         (false, false) => format!("{} has changed:\n", done.file),
     };
     what + &done.text_diff
+}
+
+pub(super) fn reloaded(done: &ReloadView) -> String {
+    let mut text = differences(done.revision, done.dry_run, &done.diff);
+    if done.routes_changed {
+        text += "routes: changed\n";
+    }
+    if !done.needs_restart.is_empty() {
+        text += &format!("needs a restart: {}\n", done.needs_restart.join(", "));
+    }
+    for path in &done.shadowed {
+        text += &format!("{path}: changed in the file, but a patch or an override is in force\n");
+    }
+    text
 }
 
 pub(super) fn drained(done: &DrainView) -> String {

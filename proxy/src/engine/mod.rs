@@ -159,6 +159,12 @@ impl Engine {
         Ok(self.shared.publish(revision, settings)?)
     }
 
+    /// The routes in force.
+    #[must_use]
+    pub fn routes(&self) -> Vec<Route> {
+        self.shared.routes.lock().clone()
+    }
+
     /// Takes over the routes of a file that is being reloaded; they come into force with the next
     /// [`Engine::publish`]. Returns the present ones, to put back should that fail.
     pub fn set_routes(&self, routes: Vec<Route>) -> Vec<Route> {

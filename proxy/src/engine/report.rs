@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Engine;
 use crate::limit::{describe_key, monotonic_ms};
-use crate::observe::metrics::LimitCounts;
+use crate::observe::{metrics::LimitCounts, stats};
 use crate::upstream::Condition;
 
 /// Busiest keys shown for a limit.
@@ -16,6 +16,20 @@ impl Engine {
     /// Metrics in the Prometheus text format. `overrides`: how many are in force.
     #[must_use]
     pub fn metrics_text(&self, overrides: u64) -> String {
+        self.fill_gauges(overrides);
+        self.shared.metrics.render()
+    }
+
+    /// The same as JSON, for `GET /v1/stats`.
+    #[must_use]
+    pub fn stats_json(&self, overrides: u64) -> Value {
+        self.fill_gauges(overrides);
+        let revision = self.shared.snapshot.load().revision;
+        json!({ "revision": revision, "metrics": stats::to_json(&self.shared.metrics.gather()) })
+    }
+
+    /// Gauges of live state are filled in when somebody asks.
+    fn fill_gauges(&self, overrides: u64) {
         let snapshot = self.shared.snapshot.load();
         let metrics = &self.shared.metrics;
         for limit in &snapshot.limits {
@@ -57,7 +71,6 @@ impl Engine {
         if let Some(log) = &self.shared.access_log {
             metrics.set_log_dropped(log.dropped());
         }
-        metrics.render()
     }
 
     /// Every upstream with its servers, for `GET /v1/upstreams`.

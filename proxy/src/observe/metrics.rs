@@ -319,6 +319,12 @@ impl Metrics {
         raise_to(&self.log_dropped, dropped);
     }
 
+    /// Every metric as it stands.
+    #[must_use]
+    pub fn gather(&self) -> Vec<prometheus::proto::MetricFamily> {
+        self.registry.gather()
+    }
+
     /// Everything in the Prometheus text format.
     #[must_use]
     pub fn render(&self) -> String {

@@ -4,8 +4,10 @@ mod access_line;
 pub mod access_log;
 pub mod metrics;
 mod process;
+pub mod profile;
 mod request_id;
 mod stages;
+pub mod stats;
 
 pub use request_id::{RequestId, RequestIds};
 pub use stages::{ServerTiming, Stages};

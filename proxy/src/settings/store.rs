@@ -286,12 +286,17 @@ impl Store {
         self.commit(&mut state, layers, author, conditions.into())
     }
 
-    /// Replaces the lowest layer. Patches and overrides stay.
+    /// Replaces the lowest layer, or only says what would come of it. Patches and overrides stay.
     ///
     /// # Errors
     /// When a patch or an override has no place in the new file or is not valid together with it, or
     /// the engine refuses; nothing changes then.
-    pub fn reload(&self, file: &Settings, author: Author) -> Result<Reloaded, StoreError> {
+    pub fn reload(
+        &self,
+        file: &Settings,
+        author: Author,
+        dry_run: bool,
+    ) -> Result<Reloaded, StoreError> {
         file.validate()?;
         let mut state = self.lock();
         let mut layers = state.layers.clone();
@@ -299,7 +304,8 @@ impl Store {
         Problems::none_or(homeless(&layers))?;
         layers.effective_lasting()?;
         let shadowed = layers.shadowed(&old);
-        let changed = self.commit(&mut state, layers, author, Kind::Publish)?;
+        let kind = if dry_run { Kind::DryRun } else { Kind::Publish };
+        let changed = self.commit(&mut state, layers, author, kind)?;
         Ok(Reloaded {
             revision: changed.revision,
             diff: changed.diff,

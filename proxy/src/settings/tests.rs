@@ -488,7 +488,9 @@ fn a_reload_keeps_patches_and_overrides() {
     new.timeouts.connect = Duration::from_secs(5);
     new.timeouts.read = Duration::from_secs(5);
     new.rate_limit.get_mut("api_limit").unwrap().rate = Rate::per_second(20).unwrap();
-    let done = store.reload(&new, Author::new("SIGHUP", "")).unwrap();
+    let done = store
+        .reload(&new, Author::new("SIGHUP", ""), false)
+        .unwrap();
     assert_eq!(
         done.shadowed,
         ["timeouts.connect", "rate_limit.api_limit.rate"]
@@ -518,7 +520,7 @@ fn a_reload_that_does_not_fit_is_refused_with_reasons() {
     let mut new = file();
     new.upstream.clear();
     new.rate_limit.clear();
-    let error = store.reload(&new, ops()).unwrap_err().to_string();
+    let error = store.reload(&new, ops(), false).unwrap_err().to_string();
     for part in [
         "upstream.api.keepalive: set by a patch",
         "rate_limit.api_limit.delay: set by override",
@@ -529,7 +531,7 @@ fn a_reload_that_does_not_fit_is_refused_with_reasons() {
     bad.compression.level = 77;
     assert!(
         store
-            .reload(&bad, ops())
+            .reload(&bad, ops(), false)
             .unwrap_err()
             .to_string()
             .contains("compression.level")
@@ -728,7 +730,7 @@ proptest! {
                 Act::Reload(n) => {
                     let mut new = file();
                     new.rate_limit.get_mut("api_limit").unwrap().rate = Rate::per_second(n).unwrap();
-                    store.reload(&new, ops()).unwrap();
+                    store.reload(&new, ops(), false).unwrap();
                     lowest = n;
                 }
             }

@@ -1,6 +1,7 @@
 //! The real binaries, driven from outside.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod access;
 mod bad_input;
 mod balancing;
 mod balancing_like_nginx;

@@ -25,9 +25,7 @@ impl AdminClient {
     /// As every call: see [`ClientError`].
     pub async fn events(&self) -> Result<Events, ClientError> {
         // The client for calls ends each after ten seconds; this one only when nothing comes at all.
-        crate::tls::provide();
-        let http = reqwest::Client::builder()
-            .no_proxy()
+        let http = super::node::builder(&self.node, &self.credentials)?
             .connect_timeout(super::PATIENCE)
             .read_timeout(SILENCE)
             .build()
@@ -68,7 +66,7 @@ impl Events {
                 Ok(None) => return Ok(None),
                 Err(error) => {
                     return Err(ClientError::Unreachable {
-                        address: self.client.address,
+                        address: self.client.node.to_string(),
                         reason: chain(&error),
                     });
                 }

@@ -7,7 +7,10 @@ use serde_json::Value;
 
 use super::{AdminClient, Call, ClientError};
 use crate::{
-    admin::{ChangeView, DrainView, OverrideCreated, OverrideDeleted, OverrideRequest, SaveView},
+    admin::{
+        ChangeView, DrainView, OverrideCreated, OverrideDeleted, OverrideRequest, ReloadView,
+        SaveView,
+    },
     units::format_duration,
 };
 
@@ -68,6 +71,37 @@ impl AdminClient {
     pub async fn discard(&self, terms: &Terms) -> Result<ChangeView, ClientError> {
         self.run(Call::new(Method::DELETE, &["v1", "settings"]).on(terms))
             .await
+    }
+
+    /// Reads the configuration file again, or with `dry_run` only says what that would change.
+    ///
+    /// # Errors
+    /// As every call: see [`ClientError`]; a file that does not validate is refused with 422.
+    pub async fn reload(&self, terms: &Terms) -> Result<ReloadView, ClientError> {
+        let call = Call::new(Method::POST, &["v1", "settings", "reload"]);
+        self.run(call.on(terms)).await
+    }
+
+    /// A CPU profile as a flame graph (SVG).
+    ///
+    /// # Errors
+    /// As every call: see [`ClientError`].
+    pub async fn profile(&self, seconds: u32, frequency: u32) -> Result<Vec<u8>, ClientError> {
+        let call = Call::new(Method::GET, &["v1", "profile"])
+            .query("seconds", seconds.to_string())
+            .query("frequency", frequency.to_string())
+            .patient(Duration::from_secs(seconds.into()));
+        let answer = self.begin(call).await?;
+        let body = answer.bytes().await.map_err(|e| self.strange(&e))?;
+        Ok(body.to_vec())
+    }
+
+    /// Counters, gauges and histograms of the moment.
+    ///
+    /// # Errors
+    /// As every call: see [`ClientError`].
+    pub async fn stats(&self) -> Result<Value, ClientError> {
+        self.run(Call::new(Method::GET, &["v1", "stats"])).await
     }
 
     /// Brings the lasting settings back to those of an older revision, as a new one.

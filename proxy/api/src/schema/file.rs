@@ -76,14 +76,70 @@ static SERVER: Table = Table {
 };
 
 static ADMIN: Table = Table {
-    fields: &[Field::one(
-        "listen",
-        Kind::Text(text::LISTEN),
-        "Where the admin API listens; a loopback address.",
-    )
-    .or("\"127.0.0.1:9900\"")
-    .applies(Applies::Restart)],
+    fields: &[
+        Field::one(
+            "listen",
+            Kind::Text(text::LISTEN),
+            "Where the admin API listens; an address that other machines can reach needs `tokens`.",
+        )
+        .or("\"127.0.0.1:9900\"")
+        .applies(Applies::Restart),
+        Field::one(
+            "socket",
+            Kind::Text(text::FILE_PATH),
+            "A Unix socket where the admin API listens as well; whoever may write to it (its owner, mode 0600) is trusted without a token.",
+        )
+        .applies(Applies::Restart),
+        Field::one(
+            "tokens",
+            Kind::Text(text::FILE_PATH),
+            "A file of tokens; once it is named, every request over TCP needs one. Read again on SIGHUP.",
+        )
+        .applies(Applies::Restart),
+        Field::new(
+            "tls",
+            Shape::Table(&ADMIN_TLS),
+            "TLS on `listen`; then nothing is answered there without it.",
+        )
+        .applies(Applies::Restart),
+        Field::list(
+            "hosts",
+            Kind::Text(text::HOST),
+            "Names by which the admin API is called, besides its address: others are refused (403), unless the request has a token.",
+        )
+        .or("[]")
+        .applies(Applies::Restart),
+        Field::one(
+            "audit_log",
+            Kind::Text(text::FILE_PATH),
+            "A file for one JSON line about each change and each refusal.",
+        )
+        .applies(Applies::Restart),
+        Field::one(
+            "profile",
+            Kind::Bool,
+            "Whether CPU profiles of this process may be taken through the admin API.",
+        )
+        .or("false")
+        .applies(Applies::Restart),
+    ],
     rule: Some(rules::admin),
+};
+
+static ADMIN_TLS: Table = Table {
+    fields: &[
+        Field::one(
+            "cert",
+            Kind::Text(text::FILE_PATH),
+            "Certificate chain, PEM.",
+        )
+        .required()
+        .applies(Applies::Restart),
+        Field::one("key", Kind::Text(text::FILE_PATH), "Private key, PEM.")
+            .required()
+            .applies(Applies::Restart),
+    ],
+    rule: None,
 };
 
 static LISTENER: Table = Table {

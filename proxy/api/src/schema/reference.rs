@@ -1,4 +1,4 @@
-//! The reference tables of `docs/reference/proxy-config.md`, printed from the definitions.
+//! The reference tables of `docs/reference/settings.md`, printed from the definitions.
 
 use std::fmt::Write as _;
 
@@ -10,6 +10,56 @@ pub fn markdown(root: &Table) -> String {
     let mut out = String::new();
     section(root, "", &mut out);
     out
+}
+
+/// One setting, for a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Where it stands: `upstream.NAME.keepalive`.
+    pub path: String,
+    /// What is allowed.
+    pub allowed: String,
+    /// Its default, `required`, or `unset`.
+    pub default: String,
+    /// When a change applies.
+    pub applies: &'static str,
+    /// nginx's name; may be empty.
+    pub nginx: String,
+    /// One sentence.
+    pub help: &'static str,
+}
+
+/// Every setting of a table and the tables in it, in order.
+#[must_use]
+pub fn rows(root: &Table) -> Vec<Row> {
+    let mut rows = Vec::new();
+    collect(root, "", &mut rows);
+    rows
+}
+
+fn collect(table: &Table, prefix: &str, rows: &mut Vec<Row>) {
+    for field in table.fields.iter().filter(|f| is_value(f)) {
+        if matches!(field.shape, Shape::Later) {
+            continue;
+        }
+        rows.push(Row {
+            path: format!("{prefix}{}", field.name),
+            allowed: allowed(field),
+            default: default(field),
+            applies: field.applies.as_str(),
+            nginx: field.nginx.to_owned(),
+            help: field.help,
+        });
+    }
+    for field in table.fields {
+        let (name, table) = match field.shape {
+            Shape::Table(table) => (field.name.to_owned(), table),
+            Shape::Named(table) => (format!("{}.NAME", field.name), table),
+            Shape::Tables(table) => (format!("{}[N]", field.name), table),
+            _ => continue,
+        };
+        collect(table, &format!("{prefix}{name}."), rows);
+    }
 }
 
 fn section(table: &Table, prefix: &str, out: &mut String) {
@@ -51,19 +101,10 @@ fn is_value(field: &Field) -> bool {
 }
 
 fn row(field: &Field, out: &mut String) {
-    let allowed = match field.shape {
-        Shape::One(kind) => kind.allowed(),
-        Shape::List(kind) => format!("a list; each: {}", kind.allowed()),
-        Shape::Texts(names, texts) => {
-            format!("texts by name; {}: {}", names.allowed, texts.allowed)
-        }
-        _ => "not supported yet: refused".to_owned(),
-    };
+    let (allowed, default) = (allowed(field), default(field));
     let default = match field.default {
-        Some(text) => format!("`{text}`"),
-        None if field.required => "required".to_owned(),
-        None if matches!(field.shape, Shape::Later) => String::new(),
-        None => "unset".to_owned(),
+        Some(_) => format!("`{default}`"),
+        None => default,
     };
     let applies = match field.shape {
         Shape::Later => "",
@@ -88,4 +129,24 @@ fn nginx(field: &Field) -> String {
         .map(|name| format!("`{name}`"))
         .collect::<Vec<_>>()
         .join(", ")
+}
+
+fn allowed(field: &Field) -> String {
+    match field.shape {
+        Shape::One(kind) => kind.allowed(),
+        Shape::List(kind) => format!("a list; each: {}", kind.allowed()),
+        Shape::Texts(names, texts) => {
+            format!("texts by name; {}: {}", names.allowed, texts.allowed)
+        }
+        _ => "not supported yet: refused".to_owned(),
+    }
+}
+
+fn default(field: &Field) -> String {
+    match field.default {
+        Some(text) => text.to_owned(),
+        None if field.required => "required".to_owned(),
+        None if matches!(field.shape, Shape::Later) => String::new(),
+        None => "unset".to_owned(),
+    }
 }

@@ -52,15 +52,16 @@ pub(super) fn upstream(upstream: &Object, path: &Path, problems: &mut Vec<Proble
     });
 }
 
-/// Until the admin API has tokens, only this machine may reach it.
+/// Without tokens only this machine may reach the admin API.
 pub(super) fn admin(admin: &Object, path: &Path, problems: &mut Vec<Problem>) {
     if let Some(address) = socket(admin.get("listen"))
         && !address.ip().is_loopback()
+        && !admin.contains_key("tokens")
     {
         problems.push(Problem::new(
             path.key("listen"),
-            format!("{address} can be reached from other machines, and the admin API has no authentication yet"),
-            "a loopback address, such as \"127.0.0.1:9900\" or \"[::1]:9900\"",
+            format!("{address} can be reached from other machines, and there are no tokens"),
+            "a loopback address, such as \"127.0.0.1:9900\" or \"[::1]:9900\"; or tokens = \"FILE\" beside it (weir token new makes one)",
         ));
     }
 }

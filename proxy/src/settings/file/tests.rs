@@ -270,7 +270,7 @@ fn an_edited_file_is_not_overwritten() {
     assert_eq!((case.text(), case.store.revision()), (edited.clone(), 2));
     // Once it has been read, it is the file that is changed.
     case.store
-        .reload(config::load(&case.path).unwrap().settings(), ops())
+        .reload(config::load(&case.path).unwrap().settings(), ops(), false)
         .unwrap();
     case.store.read_from(&case.path, &edited);
     case.saves(&edited, &[("\"30s\"", "\"10s\"")]);

@@ -1,0 +1,71 @@
+//! The handler of each endpoint.
+
+use axum::{
+    Json, Router,
+    extract::State,
+    middleware,
+    routing::{MethodRouter, delete, get, patch, post, put},
+};
+use serde_json::Value;
+use weir_api::{
+    endpoints::{ENDPOINTS, Operation},
+    openapi,
+    schema::{LIVE, Purpose, json_schema},
+};
+
+use super::{
+    AdminState, events,
+    guard::{self, Gate, Guard},
+    observe, overrides, profile, servers, settings,
+};
+
+/// A router of every endpoint in the table, each behind its gate.
+pub(super) fn all(guard: &Guard) -> Router<AdminState> {
+    ENDPOINTS.iter().fold(Router::new(), |router, endpoint| {
+        let gate = Gate(guard.clone(), endpoint);
+        let handler = handler(endpoint.operation);
+        let layer = middleware::from_fn_with_state(gate, guard::pass);
+        router.route(endpoint.path, handler.route_layer(layer))
+    })
+}
+
+fn handler(operation: Operation) -> MethodRouter<AdminState> {
+    match operation {
+        Operation::ReadSettings => get(settings::read),
+        Operation::PatchSettings => patch(settings::patch),
+        Operation::DiscardPatches => delete(settings::discard),
+        Operation::ReadSetting => get(settings::read_at),
+        Operation::PutSetting => put(settings::put_at),
+        Operation::SaveSettings => post(settings::save),
+        Operation::ReloadFile => post(settings::reload),
+        Operation::ListRevisions => get(settings::revisions),
+        Operation::RollBack => post(settings::rollback),
+        Operation::ListOverrides => get(overrides::list),
+        Operation::CreateOverride => post(overrides::create),
+        Operation::ReadOverride => get(overrides::read),
+        Operation::DeleteOverride => delete(overrides::delete),
+        Operation::RenewOverride => post(overrides::renew),
+        Operation::Upstreams => get(observe::upstreams),
+        Operation::AddServer => post(servers::add),
+        Operation::ChangeServer => patch(servers::set),
+        Operation::RemoveServer => delete(servers::remove),
+        Operation::DrainServer => post(servers::drain),
+        Operation::Limits => get(observe::limits),
+        Operation::Stats => get(observe::stats),
+        Operation::Events => get(events::read),
+        Operation::Profile => get(profile::take),
+        Operation::SettingsSchema => get(schema),
+        Operation::OpenApi => get(document),
+        Operation::Healthz => get(observe::healthz),
+        Operation::Readyz => get(observe::readyz),
+        Operation::Metrics => get(observe::metrics),
+    }
+}
+
+async fn schema(State(_): State<AdminState>) -> Json<Value> {
+    Json(json_schema(&LIVE, Purpose::Whole))
+}
+
+async fn document(State(_): State<AdminState>) -> Json<Value> {
+    Json(openapi::document(env!("CARGO_PKG_VERSION")))
+}

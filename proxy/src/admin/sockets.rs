@@ -1,0 +1,160 @@
+//! Where the admin API listens: an address, with TLS or without, and a Unix socket.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+};
+use weir_api::config::AdminTls;
+
+/// A place to listen cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// The Unix socket.
+    #[error("admin.socket: cannot listen on {path}: {cause}", path = .path.display())]
+    Unix {
+        /// Its path.
+        path: PathBuf,
+        /// Why not.
+        cause: io::Error,
+    },
+    /// The certificate or the key.
+    #[error("admin.tls: {path}: {what}", path = .path.display())]
+    Tls {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+/// Where the admin API listens.
+#[derive(Debug)]
+pub struct Sockets {
+    pub(super) tcp: std::net::TcpListener,
+    pub(super) tls: Option<Arc<ServerConfig>>,
+    pub(super) unix: Option<UnixSocket>,
+}
+
+impl Sockets {
+    /// A bound TCP listener, in the clear.
+    #[must_use]
+    pub fn tcp(tcp: std::net::TcpListener) -> Self {
+        Self {
+            tcp,
+            tls: None,
+            unix: None,
+        }
+    }
+
+    /// TLS on the TCP listener.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Option<Arc<ServerConfig>>) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// A Unix socket as well.
+    #[must_use]
+    pub fn with_unix(mut self, unix: Option<UnixSocket>) -> Self {
+        self.unix = unix;
+        self
+    }
+
+    /// The address of the TCP listener.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+}
+
+/// A Unix socket; its file goes when it is dropped, unless a successor has put another there.
+#[derive(Debug)]
+pub struct UnixSocket {
+    pub(super) listener: Option<std::os::unix::net::UnixListener>,
+    path: PathBuf,
+    inode: u64,
+}
+
+impl UnixSocket {
+    /// Listens on a path, which only the owner may use (mode 0600). A socket that is left from a process
+    /// that died, or that an older process is about to give up, is replaced; any other file is not touched.
+    ///
+    /// # Errors
+    /// When the path cannot be used.
+    pub fn bind(path: &Path) -> Result<Self, SocketError> {
+        let wrong = |cause| SocketError::Unix {
+            path: path.to_owned(),
+            cause,
+        };
+        match fs::symlink_metadata(path) {
+            Ok(found) if !found.file_type().is_socket() => {
+                return Err(wrong(io::Error::other("there is a file that is no socket")));
+            }
+            Ok(_) | Err(_) => {}
+        }
+        // Made under another name and moved over: nobody finds it with wider rights or not there.
+        let temp = path.with_extension(format!("{}.new", std::process::id()));
+        let _ = fs::remove_file(&temp);
+        let listener = std::os::unix::net::UnixListener::bind(&temp).map_err(wrong)?;
+        let placed = fs::set_permissions(&temp, fs::Permissions::from_mode(0o600))
+            .and_then(|()| fs::rename(&temp, path));
+        if let Err(cause) = placed {
+            let _ = fs::remove_file(&temp);
+            return Err(wrong(cause));
+        }
+        listener.set_nonblocking(true).map_err(wrong)?;
+        Ok(Self {
+            listener: Some(listener),
+            inode: inode(path).unwrap_or_default(),
+            path: path.to_owned(),
+        })
+    }
+}
+
+impl Drop for UnixSocket {
+    fn drop(&mut self) {
+        if inode(&self.path) == Some(self.inode) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn inode(path: &Path) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::symlink_metadata(path).ok().map(|found| found.ino())
+}
+
+/// Reads certificate and key.
+///
+/// # Errors
+/// Files that cannot be read or hold nothing of the kind, and a key that is not the certificate's.
+pub fn load_tls(files: &AdminTls) -> Result<Arc<ServerConfig>, SocketError> {
+    let wrong = |path: &Path, what: String| SocketError::Tls {
+        path: path.to_owned(),
+        what,
+    };
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&files.cert)
+        .and_then(Iterator::collect)
+        .map_err(|error| wrong(&files.cert, error.to_string()))?;
+    if chain.is_empty() {
+        return Err(wrong(&files.cert, "holds no certificate in PEM".to_owned()));
+    }
+    let key = PrivateKeyDer::from_pem_file(&files.key)
+        .map_err(|error| wrong(&files.key, error.to_string()))?;
+    weir_api::tls::provide();
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|error| wrong(&files.key, error.to_string()))?;
+    Ok(Arc::new(config))
+}

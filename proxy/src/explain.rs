@@ -1,0 +1,62 @@
+//! `weir settings`: the definitions of the settings, for reading.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Args;
+use comfy_table::{ContentArrangement, Table as Grid, presets};
+use weir_api::schema::{FILE, Purpose, json_schema, reference};
+
+use crate::cli::EXIT_USAGE;
+
+#[derive(Debug, Args)]
+pub(crate) struct SettingsArgs {
+    /// Only settings whose path contains this: timeouts, keepalive, upstream.NAME.
+    filter: Option<String>,
+    /// The JSON Schema of the configuration file instead.
+    #[arg(long, conflicts_with = "filter")]
+    json_schema: bool,
+}
+
+pub(crate) fn run(args: &SettingsArgs) -> ExitCode {
+    let text = if args.json_schema {
+        let schema = json_schema(&FILE, Purpose::Whole);
+        serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n"
+    } else {
+        let filter = args.filter.as_deref().unwrap_or_default();
+        let rows: Vec<_> = reference::rows(&FILE)
+            .into_iter()
+            .filter(|row| row.path.contains(filter) || row.nginx.contains(filter))
+            .collect();
+        if rows.is_empty() {
+            eprintln!(
+                "weir settings: no setting's path or nginx name contains {filter:?}; `weir settings` lists all"
+            );
+            return ExitCode::from(EXIT_USAGE);
+        }
+        table(&rows)
+    };
+    // A reader that has gone away wants no more of it.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+fn table(rows: &[reference::Row]) -> String {
+    let mut grid = Grid::new();
+    grid.load_preset(presets::UTF8_HORIZONTAL_ONLY)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header([
+            "setting", "allowed", "default", "applies", "nginx", "meaning",
+        ]);
+    for row in rows {
+        grid.add_row([
+            row.path.as_str(),
+            &row.allowed,
+            &row.default,
+            row.applies,
+            &row.nginx,
+            row.help,
+        ]);
+    }
+    format!("{grid}\n")
+}

@@ -1,0 +1,101 @@
+//! Reading the configuration file again, on SIGHUP and through the admin API.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tracing::{error, info, warn};
+use weir_api::admin::ReloadView;
+use weir_proxy::admin::TokenFile;
+use weir_proxy::config::{self, Config};
+use weir_proxy::engine::Engine;
+use weir_proxy::settings::{Author, Store};
+
+/// What a reload works on.
+pub(crate) struct Reloader {
+    pub(crate) file: PathBuf,
+    /// The configuration that the process was started with.
+    pub(crate) running: Config,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) tokens: Option<Arc<TokenFile>>,
+    /// One at a time.
+    pub(crate) turn: Mutex<()>,
+}
+
+impl Reloader {
+    /// Reads the file again, or only says what that would change. A file that does not validate changes
+    /// nothing; the error has everything that is wrong with it.
+    pub(crate) fn reload(&self, dry_run: bool, author: Author) -> Result<ReloadView, String> {
+        let _turn = self.turn.lock();
+        let text = config::read(&self.file).map_err(|problems| config::render(&problems))?;
+        let name = self.file.display().to_string();
+        let next = config::parse(&text, &name).map_err(|problems| config::render(&problems))?;
+        let routes_changed = self.engine.routes() != next.routes;
+        let needs_restart: Vec<String> = self
+            .running
+            .fixed_differences(&next)
+            .into_iter()
+            .filter(|part| *part != "route")
+            .map(str::to_owned)
+            .collect();
+        if dry_run {
+            let would = self.store.reload(next.settings(), author, true);
+            let would = would.map_err(|error| error.to_string())?;
+            return Ok(ReloadView {
+                revision: would.revision,
+                dry_run,
+                diff: would.diff,
+                routes_changed,
+                needs_restart,
+                shadowed: would.shadowed,
+            });
+        }
+        let old = self.engine.set_routes(next.routes.clone());
+        let done = match self.store.reload(next.settings(), author, false) {
+            Ok(done) => done,
+            Err(error) => {
+                self.engine.set_routes(old);
+                return Err(error.to_string());
+            }
+        };
+        self.store.read_from(&self.file, &text);
+        if let Some(tokens) = &self.tokens
+            && let Err(error) = tokens.reread()
+        {
+            error!(%error, "the old tokens stay in use");
+        }
+        Ok(ReloadView {
+            revision: done.revision,
+            dry_run,
+            diff: done.diff,
+            routes_changed,
+            needs_restart,
+            shadowed: done.shadowed,
+        })
+    }
+
+    /// The same on a signal: what came of it goes to the log.
+    pub(crate) fn on_signal(&self) {
+        let author = Author::new("SIGHUP", "configuration file read again");
+        match self.reload(false, author) {
+            Ok(done) => {
+                if !done.needs_restart.is_empty() {
+                    warn!(
+                        parts = done.needs_restart.join(", "),
+                        "these parts of the file have changed and need a restart"
+                    );
+                }
+                info!(
+                    revision = done.revision,
+                    changes = done.diff.len(),
+                    "configuration file read again"
+                );
+                for path in &done.shadowed {
+                    warn!(%path, "changed in the file, but a patch or an override is in force");
+                }
+            }
+            Err(what) => error!("reload refused, everything stays as it was:\n{what}"),
+        }
+    }
+}
