@@ -299,11 +299,22 @@ async fn exit_codes_tell_what_happened() {
             &[
                 CLOSED,
                 requests,
-                "[thresholds]\nmin_throughput = '1000000/s'",
+                "[thresholds]\np50 = '1us'",
             ][..],
             api.addr(),
             3,
-            "throughput",
+            "p50 latency",
+        ),
+        (
+            "a threshold that the load cannot reach by arithmetic is no failure of the target",
+            &[
+                CLOSED,
+                requests,
+                "[thresholds]\nmin_throughput = '1000000/s'",
+            ][..],
+            api.addr(),
+            0,
+            "not reachable",
         ),
     ] {
         let done = Bench::new(scenario).run(target).await;
