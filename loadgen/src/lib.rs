@@ -31,3 +31,4 @@ pub mod summary;
 pub mod topology;
 pub mod units;
 pub mod versus;
+pub mod view;

@@ -18,9 +18,7 @@ use crate::{
     exit::Usage,
     judge::{Gate, Thresholds},
     lint::{Facts, Finding, lint},
-    measure::{
-        LiveProgress, Measured, Order, Setup, Subject, command::as_usage, measure, overhead,
-    },
+    measure::{Measured, Order, Setup, Subject, command::as_usage, measure, overhead},
     report::{
         Commit, ComparisonRecord, Provenance, RunCard, RunFolder, RunTuning, ScalingRecord,
         ScenarioOverhead, now_utc, write_comparison, write_latest,
@@ -28,6 +26,7 @@ use crate::{
     run::StopToken,
     scenario::{Overrides, Scenario},
     topology::{TopologyError, TopologySpec},
+    view::LiveProgress,
 };
 
 /// Topologies, in order; the first is what the others are compared with.

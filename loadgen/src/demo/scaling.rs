@@ -9,12 +9,13 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     judge::Thresholds,
     lint::Facts,
-    measure::{LiveProgress, MeasureError, Setup, apply_tuning, places},
+    measure::{MeasureError, Setup, apply_tuning, places},
     report::{FolderError, RunFolder, ScalingPair, ScalingRecord},
     run::{RunError, StopToken, Target, drive},
     scenario::{Closed, Engine, Load, Scenario, ThinkTime},
     summary::{Summary, Validity, Verdict},
     topology::{Topology, TopologyError, TopologySpec, Tuning},
+    view::LiveProgress,
 };
 
 /// Requests in flight for each slot of the larger topology: slots busy, and as many waiting again,

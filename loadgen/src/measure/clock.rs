@@ -5,7 +5,10 @@ use std::{
     time::Instant,
 };
 
-use crate::run::{Phase, Progress, Tick};
+use crate::{
+    run::{Phase, Progress, Tick},
+    sample::Watched,
+};
 
 /// Passes progress on and notes when the measured part began.
 pub(super) struct MeasuredClock {
@@ -36,5 +39,9 @@ impl Progress for MeasuredClock {
             });
         }
         self.inner.tick(tick);
+    }
+
+    fn begins(&self, watched: &[Watched]) {
+        self.inner.begins(watched);
     }
 }

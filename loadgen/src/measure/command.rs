@@ -1,16 +1,17 @@
 //! What `weir-bench run` does: one measurement, its verdict on the terminal, its exit code.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{path::PathBuf, process::ExitCode};
 
-use super::{Keep, LiveProgress, MeasureError, Order, Setup, Watching, measure, print::print};
+use super::{Keep, MeasureError, Order, Setup, Watching, measure, print::print};
 use crate::{
     exit::{Exit, Usage},
     judge::{Thresholds, slo::RuleList},
-    run::{NoProgress, Progress, RunError, RunOptions, StopToken},
+    run::{RunError, RunOptions, StopToken},
     sample::SelectError,
     scenario::Scenario,
     stdio,
     topology::TopologyError,
+    view::{self, Viewer},
 };
 
 /// Where results go, how processes are started, and what the run is judged by.
@@ -92,8 +93,8 @@ impl Options {
 pub struct Printing {
     /// The summary as JSON instead of tables.
     pub json: bool,
-    /// No progress.
-    pub quiet: bool,
+    /// What shows the run while it goes on.
+    pub view: view::Choice,
 }
 
 /// Measures, prints the verdict and where the report is, and says with which code to exit.
@@ -108,16 +109,11 @@ pub fn execute(
     printing: Printing,
     stop: &StopToken,
 ) -> anyhow::Result<ExitCode> {
-    let progress: Arc<dyn Progress> = if printing.quiet {
-        Arc::new(NoProgress)
-    } else {
-        Arc::new(LiveProgress::new(format!(
-            "{} {}",
-            order.scenario.name,
-            order.subject_text()
-        )))
-    };
-    let done = measure(order, setup, progress, stop).map_err(as_usage)?;
+    let viewer = Viewer::start(printing.view, order.about(), stop);
+    let done = measure(order, setup, viewer.progress(), stop);
+    // The terminal is back before anything else is printed.
+    drop(viewer);
+    let done = done.map_err(as_usage)?;
     if printing.json {
         stdio::line(serde_json::to_string_pretty(&done.summary)?)?;
     } else {

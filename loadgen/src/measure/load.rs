@@ -32,6 +32,7 @@ pub(super) fn run(
 ) -> Result<Driven, MeasureError> {
     let watching = &setup.watching;
     let own = stage.watched(setup);
+    progress.begins(&own);
     let tracker = watching.tracker(own.clone())?;
     let profiling = watching.profile(order, &own, folder)?;
     let sampler =

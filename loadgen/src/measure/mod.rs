@@ -7,7 +7,6 @@
 mod clock;
 pub mod command;
 mod growth;
-mod live;
 mod load;
 mod order;
 mod overhead;
@@ -18,7 +17,6 @@ mod stages;
 mod validity;
 mod watching;
 
-pub use live::LiveProgress;
 pub use order::{Keep, Order, Setup, Subject};
 pub use overhead::overhead;
 pub(crate) use stage::{apply_tuning, places};

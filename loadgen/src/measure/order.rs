@@ -9,6 +9,8 @@ use crate::{
     sample::Watched,
     scenario::{Load, Scenario},
     topology::TopologySpec,
+    units::format_duration,
+    view::About,
 };
 
 /// Where things are and how to run.
@@ -102,6 +104,37 @@ impl Order {
             Subject::Running(target) => target.to_string(),
         }
     }
+}
+
+impl Order {
+    /// What a screen says about the run before it begins.
+    #[must_use]
+    pub fn about(&self) -> About {
+        About {
+            scenario: self.scenario.name.clone(),
+            subject: self.subject_text(),
+            load: load_text(&self.scenario),
+            open: matches!(self.scenario.load, Load::Open(_)),
+        }
+    }
+}
+
+/// The load in a few words.
+fn load_text(scenario: &Scenario) -> String {
+    let load = match &scenario.load {
+        Load::Closed(closed) => format!("{} users", closed.users),
+        Load::Open(_) => format!(
+            "{:.0} requests/s over up to {} connections",
+            scenario.intended_rate().unwrap_or_default().get(),
+            scenario.connections
+        ),
+    };
+    format!(
+        "{load} for {} after {} of warm-up, {} engine",
+        format_duration(scenario.duration),
+        format_duration(scenario.warmup),
+        scenario.engine.name()
+    )
 }
 
 /// The size of a load in one word.

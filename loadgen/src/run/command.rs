@@ -5,15 +5,14 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::Context as _;
 use clap::ValueEnum;
 
-use super::{RunOptions, StopToken, Target, text};
+use super::{RunOptions, StopToken, Target};
 use crate::{
     exit::Usage,
-    judge::wrapped,
     measure::{Order, Subject, command::Printing},
     scenario::{self, Overrides, Scenario},
-    stdio,
     topology::TopologySpec,
     units::{Rate, parse_duration},
+    view,
 };
 
 /// Arguments of `weir-bench run`.
@@ -47,8 +46,11 @@ pub struct Args {
     /// Print the summary as JSON instead of text.
     #[arg(long)]
     json: bool,
-    /// Do not print a line a second.
-    #[arg(long, short)]
+    /// What to show while the run goes on.
+    #[arg(long, value_enum, default_value_t)]
+    view: view::Choice,
+    /// Show nothing while the run goes on: the same as `--view none`.
+    #[arg(long, short, conflicts_with = "view")]
     quiet: bool,
 }
 
@@ -152,13 +154,14 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
         label: measuring.label.clone(),
     };
     let stop = StopToken::on_signals().context("installing signal handlers")?;
-    if !args.quiet {
-        let subject = order.subject_text();
-        stdio::note(wrapped(&text::opening(&order.scenario, &subject), "", "  "));
-    }
+    let view = if args.quiet {
+        view::Choice::None
+    } else {
+        args.view
+    };
     let printing = Printing {
         json: args.json,
-        quiet: args.quiet,
+        view,
     };
     crate::measure::command::execute(&order, &setup, printing, &stop)
 }

@@ -14,7 +14,6 @@ mod progress;
 mod stop;
 mod summarise;
 mod target;
-mod text;
 mod worker;
 
 use std::time::{Duration, SystemTime};

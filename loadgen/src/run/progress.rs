@@ -2,12 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::record::{Counts, FailureKind};
+use crate::{
+    record::{Counts, FailureKind},
+    sample::Watched,
+};
 
 /// Told once a second how a run is going, from the collecting thread.
 pub trait Progress: Send + Sync {
     /// One second has passed.
     fn tick(&self, tick: &Tick);
+
+    /// Everything is up and the load is about to begin; these processes take part.
+    fn begins(&self, _watched: &[Watched]) {}
 }
 
 /// Progress that nobody looks at.
@@ -39,6 +45,12 @@ impl Progress for Fan {
     fn tick(&self, tick: &Tick) {
         for listener in &self.0 {
             listener.tick(tick);
+        }
+    }
+
+    fn begins(&self, watched: &[Watched]) {
+        for listener in &self.0 {
+            listener.begins(watched);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{
     Watched,
-    process::{Reading, read},
+    process::{Detail, Reading, read},
 };
 
 /// What a process uses right now.
@@ -18,10 +18,13 @@ pub struct Usage {
     pub rss: Option<u64>,
 }
 
+/// When a process was looked at, its start time, and what was seen.
+type Look = (Instant, u64, Reading);
+
 /// Looks at processes again and again.
 #[derive(Debug)]
 pub struct Meter {
-    watched: Vec<(Watched, Option<(Instant, Reading)>)>,
+    watched: Vec<(Watched, Option<Look>)>,
 }
 
 impl Meter {
@@ -36,17 +39,19 @@ impl Meter {
     /// Looks at each process.
     #[must_use]
     pub fn read(&mut self) -> Vec<Usage> {
-        let look = |(watched, before): &mut (Watched, Option<(Instant, Reading)>)| {
-            let now = read(watched.pid).map(|reading| (Instant::now(), reading));
-            let cpu_percent = before.zip(now).and_then(|((then, a), (at, b))| {
+        let look = |(watched, before): &mut (Watched, Option<Look>)| {
+            let started = before.map(|(_, started, _)| started);
+            let now = read(watched.pid, started, Detail::default())
+                .map(|(started, reading)| (Instant::now(), started, reading));
+            let cpu_percent = before.zip(now).and_then(|((then, _, a), (at, _, b))| {
                 let seconds = at.duration_since(then).as_secs_f64();
-                (seconds > 0.0).then(|| (b.cpu_s - a.cpu_s) * 100.0 / seconds)
+                (seconds > 0.0).then(|| (b.cpu_s() - a.cpu_s()) * 100.0 / seconds)
             });
             *before = now;
             Usage {
                 name: watched.name.clone(),
                 cpu_percent,
-                rss: now.map(|(_, reading)| reading.rss),
+                rss: now.map(|(_, _, reading)| reading.rss),
             }
         };
         self.watched.iter_mut().map(look).collect()

@@ -46,6 +46,16 @@ impl LiveProgress {
             last: Mutex::new(None),
         }
     }
+
+    /// Plain lines under this label, also on a terminal.
+    #[must_use]
+    pub fn plain(label: String) -> Self {
+        Self {
+            label,
+            bar: None,
+            last: Mutex::new(None),
+        }
+    }
 }
 
 impl Progress for LiveProgress {

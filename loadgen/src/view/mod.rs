@@ -20,6 +20,7 @@ pub use state::About;
 
 use self::live::Live;
 use crate::{
+    judge::wrapped,
     run::{NoProgress, Progress, StopToken},
     stdio,
 };
@@ -49,7 +50,12 @@ impl Viewer {
     /// Begins to show a run.
     #[must_use]
     pub fn start(choice: Choice, about: About, stop: &StopToken) -> Self {
-        let label = format!("{} {}", about.scenario, about.subject);
+        let label = about.scenario.clone();
+        let opening = format!("{}: {}, to {}", about.scenario, about.load, about.subject);
+        let lines = || {
+            stdio::note(wrapped(&opening, "", "  "));
+            Self::of(Arc::new(LiveProgress::plain(label)))
+        };
         let live = match choice {
             Choice::None => return Self::of(Arc::new(NoProgress)),
             Choice::Lines => None,
@@ -67,9 +73,9 @@ impl Viewer {
             },
             Some(Err(error)) => {
                 stdio::note(format_args!("no live view ({error}): lines instead"));
-                Self::of(Arc::new(LiveProgress::new(label)))
+                lines()
             }
-            None => Self::of(Arc::new(LiveProgress::new(label))),
+            None => lines(),
         }
     }
 

@@ -43,7 +43,6 @@ pub(super) struct Second {
 pub(super) struct EndpointLine {
     pub(super) name: String,
     pub(super) per_s: u64,
-    pub(super) requests: u64,
     pub(super) errors: u64,
     pub(super) limited: u64,
     pub(super) p50_ms: f64,
@@ -94,7 +93,6 @@ impl State {
         for (line, endpoint) in self.endpoints.iter_mut().zip(&tick.endpoints) {
             line.name.clone_from(&endpoint.name);
             line.per_s = endpoint.counts.requests;
-            line.requests += endpoint.counts.requests;
             line.errors += endpoint.counts.errors;
             line.limited += endpoint.counts.limited;
             line.p50_ms = ms(endpoint.p50);

@@ -10,6 +10,7 @@ mod h2_server;
 mod server;
 mod sessions;
 mod transports;
+mod viewing;
 mod watching;
 
 use std::{

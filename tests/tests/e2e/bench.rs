@@ -296,11 +296,7 @@ async fn exit_codes_tell_what_happened() {
         ("a host that is not this one", fine, remote, 2, "192.0.2.1"),
         (
             "a threshold missed",
-            &[
-                CLOSED,
-                requests,
-                "[thresholds]\np50 = '1us'",
-            ][..],
+            &[CLOSED, requests, "[thresholds]\np50 = '1us'"][..],
             api.addr(),
             3,
             "p50 latency",
