@@ -2,14 +2,13 @@
 
 use std::mem::MaybeUninit;
 
+use super::MAX_KEPT;
 use crate::record::FailureKind;
 
 /// Most headers of an answer.
 const MAX_HEADERS: usize = 96;
 /// Longest head of an answer.
 const MAX_HEAD: usize = 64 << 10;
-/// Longest body that is kept for a look at it; the rest is counted and dropped.
-const MAX_KEPT: usize = 1 << 20;
 
 /// Reads one answer after another from the bytes of a connection.
 #[derive(Debug, Default)]
@@ -19,7 +18,12 @@ pub(super) struct ResponseReader {
     partial: Vec<u8>,
     /// Body, if it is kept.
     pub(super) body: Vec<u8>,
+    /// Bytes of the body, kept or not.
+    pub(super) body_size: u64,
+    /// Head, if it is kept.
+    pub(super) kept_head: Vec<u8>,
     keeps_body: bool,
+    keeps_head: bool,
     to_head: bool,
     pub(super) status: u16,
     /// Whether the connection can be used again.
@@ -62,11 +66,14 @@ const CHUNK_START: Chunk = Chunk::Size {
 
 impl ResponseReader {
     /// Prepares for the next answer.
-    pub(super) fn begin(&mut self, keeps_body: bool, to_head: bool) {
+    pub(super) fn begin(&mut self, keeps_body: bool, keeps_head: bool, to_head: bool) {
         self.state = State::Head;
         self.partial.clear();
         self.body.clear();
+        self.body_size = 0;
+        self.kept_head.clear();
         self.keeps_body = keeps_body;
+        self.keeps_head = keeps_head;
         self.to_head = to_head;
         self.status = 0;
         self.keep_alive = true;
@@ -157,8 +164,11 @@ impl ResponseReader {
     }
 
     fn keep(&mut self, data: &[u8]) {
-        if self.keeps_body && self.body.len() < MAX_KEPT {
-            self.body.extend_from_slice(data);
+        self.body_size += data.len() as u64;
+        if self.keeps_body {
+            let room = MAX_KEPT.saturating_sub(self.body.len()).min(data.len());
+            self.body
+                .extend_from_slice(data.get(..room).unwrap_or_default());
         }
     }
 
@@ -204,6 +214,10 @@ impl ResponseReader {
             }
         }
         self.keep_alive = keep_alive;
+        if self.keeps_head && self.status >= 200 {
+            self.kept_head
+                .extend_from_slice(data.get(..consumed).unwrap_or_default());
+        }
         self.state = match self.status {
             101 => return Err(FailureKind::BadResponse),
             100..=199 => State::Head,
@@ -309,7 +323,7 @@ mod tests {
 
     fn read_in(pieces: &[&[u8]]) -> (Result<bool, FailureKind>, ResponseReader) {
         let mut reader = ResponseReader::default();
-        reader.begin(true, false);
+        reader.begin(true, true, false);
         let mut result = Ok(false);
         for piece in pieces {
             result = reader.feed(piece);
@@ -346,7 +360,7 @@ mod tests {
             assert!(reader.keep_alive);
         }
         let mut reader = ResponseReader::default();
-        reader.begin(false, true);
+        reader.begin(false, false, true);
         assert_eq!(
             reader.feed(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n"),
             Ok(true)
@@ -430,7 +444,7 @@ mod tests {
         #[test]
         fn any_bytes_are_survived(data in prop::collection::vec(any::<u8>(), 0..300)) {
             let mut reader = ResponseReader::default();
-            reader.begin(true, false);
+            reader.begin(true, true, false);
             let _ = reader.feed(&data);
             let _ = reader.end();
         }

@@ -15,8 +15,11 @@ use http::{HeaderName, HeaderValue, Request, Uri, header};
 use rand::{SeedableRng as _, rngs::SmallRng};
 use tokio::sync::Mutex;
 
-use super::{Answer, Client, Endpoint, Plan, Setup, connect::Connector};
-use crate::{record::FailureKind, scenario::Facts};
+use super::{Answer, Client, Endpoint, Kept, Plan, Received, Setup, connect::Connector};
+use crate::{
+    record::FailureKind,
+    scenario::{Place, Template, UserState},
+};
 
 /// Bytes of an answer that the peer may send before it hears from us; the default of 65,535 would
 /// make larger answers wait for a round trip.
@@ -25,14 +28,14 @@ const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 
 /// Where a connection goes, by number of the base URL, and from which address.
-type Place = (usize, Option<IpAddr>);
+type Destination = (usize, Option<IpAddr>);
 
 /// What the HTTP/2 clients of one worker share.
 #[derive(Debug)]
 pub(crate) struct Http2Shared {
     plan: Arc<Plan>,
     /// Connections that take further lanes, by base URL and source address.
-    filling: RefCell<HashMap<Place, (Rc<Group>, u32)>>,
+    filling: RefCell<HashMap<Destination, (Rc<Group>, u32)>>,
 }
 
 impl Http2Shared {
@@ -168,7 +171,7 @@ pub(crate) struct Http2Client {
     base: String,
     requests: Vec<Prepared>,
     opened: Option<Setup>,
-    body: Vec<u8>,
+    kept: Kept,
     random: SmallRng,
 }
 
@@ -191,12 +194,12 @@ impl Http2Client {
             base,
             requests,
             opened: None,
-            body: Vec::new(),
+            kept: Kept::default(),
             plan,
         })
     }
 
-    fn request(&mut self, index: usize, facts: Facts) -> Option<(Request<()>, Option<Bytes>)> {
+    fn request(&mut self, index: usize, user: &UserState) -> Option<(Request<()>, Option<Bytes>)> {
         let endpoint = self.plan.endpoints.get(index)?;
         let prepared = self.requests.get(index)?;
         let mut request = prepared.request.clone();
@@ -204,10 +207,19 @@ impl Http2Client {
             return Some((request, prepared.body.clone()));
         }
         let mut url = self.base.clone();
-        endpoint.path.render_into(&mut url, facts, &mut self.random);
+        let random = &mut self.random;
+        endpoint
+            .path
+            .render_into(&mut url, Place::Path, user, random);
         *request.uri_mut() = url.parse().ok()?;
+        for (name, value) in endpoint.headers.iter().filter(|(_, v)| !v.is_static()) {
+            let value = value.render(Place::Header, user, random);
+            let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+            let value = HeaderValue::from_str(&value).ok()?;
+            request.headers_mut().insert(name, value);
+        }
         let body = match &endpoint.body {
-            Some(template) => Some(Bytes::from(template.render(facts, &mut self.random))),
+            Some(template) => Some(Bytes::from(template.render(Place::Body, user, random))),
             None => None,
         };
         if let Some(body) = &body {
@@ -218,10 +230,11 @@ impl Http2Client {
         Some((request, body))
     }
 
-    /// Sends and reads; the status and the bytes of the body.
-    async fn talk(&mut self, index: usize, facts: Facts) -> Result<(u16, u64), FailureKind> {
-        let (request, body) = self.request(index, facts).ok_or(FailureKind::Other)?;
-        let keeps_body = self.plan.endpoints.get(index).is_some_and(|e| e.keeps_body);
+    /// Sends and reads.
+    async fn talk(&mut self, index: usize, user: &UserState) -> Result<(), FailureKind> {
+        let (request, body) = self.request(index, user).ok_or(FailureKind::Other)?;
+        let plan = self.plan.clone();
+        let endpoint = plan.endpoints.get(index).ok_or(FailureKind::Other)?;
         let mut sender = self.group.sender(&mut self.opened).await?;
         let of_h2 = |error: h2::Error| FailureKind::of_h2(&error);
         let (response, mut outgoing) = sender
@@ -233,21 +246,18 @@ impl Http2Client {
             let _ = outgoing.send_data(body, true);
         }
         let response = response.await.map_err(of_h2)?;
-        let status = response.status().as_u16();
+        self.kept
+            .head(endpoint, response.status(), response.headers());
         let mut incoming = response.into_body();
-        let mut bytes = 0;
         while let Some(chunk) = incoming.data().await {
             let chunk = chunk.map_err(of_h2)?;
-            bytes += chunk.len() as u64;
             incoming
                 .flow_control()
                 .release_capacity(chunk.len())
                 .map_err(of_h2)?;
-            if keeps_body {
-                self.body.extend_from_slice(&chunk);
-            }
+            self.kept.add(endpoint, &chunk);
         }
-        Ok((status, bytes))
+        Ok(())
     }
 }
 
@@ -255,24 +265,20 @@ fn prepare(endpoint: &Endpoint, base: &str) -> io::Result<Prepared> {
     let mut request = Request::new(());
     *request.method_mut() = endpoint.method.clone();
     *request.version_mut() = http::Version::HTTP_2;
-    let path = if endpoint.path.is_static() {
-        endpoint.path.source()
-    } else {
-        "/"
-    };
+    let path = endpoint.path.fixed().unwrap_or("/");
     *request.uri_mut() = format!("{base}{path}")
         .parse::<Uri>()
         .map_err(io::Error::other)?;
     for (name, value) in &endpoint.headers {
+        let Some(value) = value.fixed() else {
+            continue;
+        };
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(io::Error::other)?;
         let value = HeaderValue::from_str(value).map_err(io::Error::other)?;
         request.headers_mut().append(name, value);
     }
-    let body = endpoint
-        .body
-        .as_ref()
-        .filter(|body| body.is_static())
-        .map(|body| Bytes::copy_from_slice(body.source().as_bytes()));
+    let body = endpoint.body.as_ref().and_then(Template::fixed);
+    let body = body.map(|body| Bytes::copy_from_slice(body.as_bytes()));
     if let Some(body) = &body {
         request
             .headers_mut()
@@ -291,21 +297,12 @@ impl Client for Http2Client {
         Ok(())
     }
 
-    async fn exchange(&mut self, endpoint: usize, facts: Facts) -> Answer {
-        self.body.clear();
-        match self.talk(endpoint, facts).await {
-            Ok((status, bytes)) => Answer {
-                failure: self
-                    .plan
-                    .endpoints
-                    .get(endpoint)
-                    .and_then(|endpoint| endpoint.judge(status, &self.body)),
-                bytes,
-            },
-            Err(kind) => Answer {
-                failure: Some(kind),
-                bytes: self.body.len() as u64,
-            },
+    async fn exchange(&mut self, endpoint: usize, user: &UserState) -> Answer {
+        self.kept.clear();
+        let failure = self.talk(endpoint, user).await.err();
+        Answer {
+            failure,
+            bytes: self.kept.size(),
         }
     }
 
@@ -313,8 +310,8 @@ impl Client for Http2Client {
         self.opened.take()
     }
 
-    fn body(&self) -> &[u8] {
-        &self.body
+    fn received(&self) -> Received<'_> {
+        self.kept.received()
     }
 
     fn authorize(&mut self, token: &str) {

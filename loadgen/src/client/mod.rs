@@ -1,5 +1,6 @@
 //! Clients that send one request at a time: `session` for realism, `wire` for least cost.
 
+mod check;
 mod connect;
 mod counting;
 mod http1;
@@ -7,25 +8,28 @@ mod http2;
 mod plan;
 mod session;
 mod transport;
+mod user;
 mod watch;
 mod wire;
 
 use std::time::Duration;
 
 pub(crate) use self::{
+    check::{Headers, Kept, MAX_KEPT, Received},
     http2::{Http2Client, Http2Shared},
-    plan::{Endpoint, LOGIN, Plan},
+    plan::{Endpoint, LOGIN, Next, Plan},
     session::SessionClient,
     transport::Transport,
+    user::User,
     watch::{Slot, Watch},
     wire::{WireClient, WireShared},
 };
-use crate::{record::FailureKind, scenario::Facts};
+use crate::{record::FailureKind, scenario::UserState};
 
 /// What came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Answer {
-    /// `None` if it is as the scenario expects.
+    /// `None` if there is an answer; whether it is a good one, [`Endpoint::judge`] says.
     pub(crate) failure: Option<FailureKind>,
     /// Bytes received.
     pub(crate) bytes: u64,
@@ -51,13 +55,13 @@ pub(crate) trait Client {
     async fn connect(&mut self) -> Result<(), FailureKind>;
 
     /// Sends a request of the plan and waits for the whole answer.
-    async fn exchange(&mut self, endpoint: usize, facts: Facts) -> Answer;
+    async fn exchange(&mut self, endpoint: usize, user: &UserState) -> Answer;
 
     /// A connection that was opened since this was last asked, successful request or not.
     fn opened(&mut self) -> Option<Setup>;
 
-    /// Body of the last answer, if its endpoint keeps it.
-    fn body(&self) -> &[u8];
+    /// The last answer, as far as its endpoint keeps it.
+    fn received(&self) -> Received<'_>;
 
     /// Sends this token with every request from now on.
     fn authorize(&mut self, token: &str);

@@ -14,9 +14,13 @@ use rand::{SeedableRng as _, rngs::SmallRng};
 use reqwest::Url;
 
 use super::{
-    Answer, Client, Endpoint, Plan, Setup, counting::Counting, transport::trusting_nobody,
+    Answer, Client, Endpoint, Kept, Plan, Received, Setup, counting::Counting,
+    transport::trusting_nobody,
 };
-use crate::{record::FailureKind, scenario::Facts};
+use crate::{
+    record::FailureKind,
+    scenario::{Place, Template, UserState},
+};
 
 /// A request, as far as it can be known ahead.
 #[derive(Debug)]
@@ -39,7 +43,7 @@ pub(crate) struct SessionClient {
     /// Made when the first cookie comes. With its own cookie support compiled in, `reqwest` parses
     /// the URL of every request once more, cookies or not.
     cookies: Option<CookieStore>,
-    body: Vec<u8>,
+    kept: Kept,
     random: SmallRng,
 }
 
@@ -113,18 +117,21 @@ impl SessionClient {
             base,
             requests,
             cookies: None,
-            body: Vec::new(),
+            kept: Kept::default(),
         })
     }
 
-    fn request(&mut self, index: usize, facts: Facts) -> Option<reqwest::Request> {
+    fn request(&mut self, index: usize, user: &UserState) -> Option<reqwest::Request> {
         let endpoint = self.plan.endpoints.get(index)?;
         let prepared = self.requests.get(index)?;
         let url = match &prepared.url {
             Some(url) => url.clone(),
             None => {
                 let mut url = self.base.clone();
-                endpoint.path.render_into(&mut url, facts, &mut self.random);
+                let random = &mut self.random;
+                endpoint
+                    .path
+                    .render_into(&mut url, Place::Path, user, random);
                 Url::parse(&url).ok()?
             }
         };
@@ -134,20 +141,29 @@ impl SessionClient {
             .and_then(|jar| cookie_header(jar, &url));
         let mut request = reqwest::Request::new(endpoint.method.clone(), url);
         *request.headers_mut() = prepared.headers.clone();
+        for (name, value) in endpoint.headers.iter().filter(|(_, v)| !v.is_static()) {
+            let value = value.render(Place::Header, user, &mut self.random);
+            let name = http::HeaderName::from_bytes(name.as_bytes()).ok()?;
+            let value = HeaderValue::from_str(&value).ok()?;
+            request.headers_mut().insert(name, value);
+        }
         if let Some(cookies) = cookies {
             request.headers_mut().insert(header::COOKIE, cookies);
         }
         *request.body_mut() = match (&prepared.body, &endpoint.body) {
             (Some(bytes), _) => Some(bytes.clone().into()),
-            (None, Some(template)) => Some(template.render(facts, &mut self.random).into()),
+            (None, Some(template)) => {
+                let body = template.render(Place::Body, user, &mut self.random);
+                Some(body.into())
+            }
             (None, None) => None,
         };
         Some(request)
     }
 
-    async fn talk(&mut self, index: usize, facts: Facts) -> (Option<FailureKind>, u64) {
-        self.body.clear();
-        let Some(request) = self.request(index, facts) else {
+    async fn talk(&mut self, index: usize, user: &UserState) -> (Option<FailureKind>, u64) {
+        self.kept.clear();
+        let Some(request) = self.request(index, user) else {
             return (Some(FailureKind::Other), 0);
         };
         let mut response = match self.client.execute(request).await {
@@ -167,21 +183,18 @@ impl SessionClient {
                 .get_or_insert_with(CookieStore::default)
                 .store_response_cookies(set, response.url());
         }
-        let mut bytes = 0;
+        self.kept
+            .head(endpoint, response.status(), response.headers());
         loop {
             match response.chunk().await {
                 Ok(Some(chunk)) => {
-                    bytes += chunk.len() as u64;
-                    if endpoint.keeps_body {
-                        self.body.extend_from_slice(&chunk);
-                    }
+                    self.kept.add(endpoint, &chunk);
                 }
                 Ok(None) => break,
-                Err(error) => return (Some(classify(&error)), bytes),
+                Err(error) => return (Some(classify(&error)), self.kept.size()),
             }
         }
-        let status = response.status().as_u16();
-        (endpoint.judge(status, &self.body), bytes)
+        (None, self.kept.size())
     }
 }
 
@@ -191,22 +204,16 @@ fn prepare(endpoint: &Endpoint, base: &str, closes: bool) -> Prepared {
         .iter()
         .filter_map(|(name, value)| {
             let name = http::HeaderName::from_bytes(name.as_bytes()).ok()?;
-            Some((name, HeaderValue::from_str(value).ok()?))
+            Some((name, HeaderValue::from_str(value.fixed()?).ok()?))
         })
         .collect();
     if closes {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    let url = endpoint
-        .path
-        .is_static()
-        .then(|| Url::parse(&format!("{base}{}", endpoint.path)).ok())
-        .flatten();
-    let body = endpoint
-        .body
-        .as_ref()
-        .filter(|body| body.is_static())
-        .map(|body| Bytes::copy_from_slice(body.source().as_bytes()));
+    let path = endpoint.path.fixed();
+    let url = path.and_then(|path| Url::parse(&format!("{base}{path}")).ok());
+    let body = endpoint.body.as_ref().and_then(Template::fixed);
+    let body = body.map(|body| Bytes::copy_from_slice(body.as_bytes()));
     Prepared { url, headers, body }
 }
 
@@ -258,7 +265,7 @@ impl Client for SessionClient {
         Ok(())
     }
 
-    async fn exchange(&mut self, endpoint: usize, facts: Facts) -> Answer {
+    async fn exchange(&mut self, endpoint: usize, user: &UserState) -> Answer {
         // The pool lets nobody count requests: a connection that has seen enough goes with its pool.
         if let Some(most) = self.plan.transport.http.requests_per_connection
             && most > 1
@@ -271,7 +278,7 @@ impl Client for SessionClient {
             }
             self.used += 1;
         }
-        let (failure, bytes) = self.talk(endpoint, facts).await;
+        let (failure, bytes) = self.talk(endpoint, user).await;
         Answer { failure, bytes }
     }
 
@@ -285,8 +292,8 @@ impl Client for SessionClient {
         })
     }
 
-    fn body(&self) -> &[u8] {
-        &self.body
+    fn received(&self) -> Received<'_> {
+        self.kept.received()
     }
 
     fn authorize(&mut self, token: &str) {

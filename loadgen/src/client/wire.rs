@@ -15,11 +15,14 @@ use rand::{SeedableRng as _, rngs::SmallRng};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 use super::{
-    Answer, Client, Endpoint, Plan, Setup,
+    Answer, Client, Endpoint, Headers, Plan, Received, Setup,
     connect::{Connector, Stream},
     http1::ResponseReader,
 };
-use crate::{record::FailureKind, scenario::Facts};
+use crate::{
+    record::FailureKind,
+    scenario::{Place, Template, UserState},
+};
 
 /// Size of the one read buffer that the connections of a worker share.
 const READ_BUFFER: usize = 64 << 10;
@@ -39,7 +42,8 @@ pub(crate) struct WireShared {
 enum Prepared {
     /// Every byte of it.
     Whole(Box<[u8]>),
-    /// It has placeholders: everything after the path up to `content-length`.
+    /// It has placeholders: everything after the path up to `content-length`, but the headers
+    /// that have placeholders themselves.
     Template { headers: Box<str> },
 }
 
@@ -64,7 +68,9 @@ fn prepare(plan: &Plan, authority: &str, token: Option<&str>) -> Rc<[Prepared]> 
         .map(|endpoint| {
             let mut headers = format!("host: {authority}\r\n");
             for (name, value) in &endpoint.headers {
-                headers.push_str(&format!("{name}: {value}\r\n"));
+                if let Some(value) = value.fixed() {
+                    headers.push_str(&format!("{name}: {value}\r\n"));
+                }
             }
             if !plan.transport.http.keeps_alive() {
                 headers.push_str("connection: close\r\n");
@@ -77,15 +83,10 @@ fn prepare(plan: &Plan, authority: &str, token: Option<&str>) -> Rc<[Prepared]> 
                     headers: headers.into_boxed_str(),
                 };
             }
-            let body = endpoint.body.as_ref().map(|body| body.source());
+            let body = endpoint.body.as_ref().and_then(Template::fixed);
+            let path = endpoint.path.fixed().unwrap_or("/");
             let mut request = String::new();
-            compose(
-                &mut request,
-                endpoint,
-                endpoint.path.source(),
-                &headers,
-                body,
-            );
+            compose(&mut request, endpoint, path, &headers, body);
             Prepared::Whole(request.into_bytes().into_boxed_slice())
         })
         .collect()
@@ -121,6 +122,7 @@ pub(crate) struct WireClient {
     random: SmallRng,
     rendered: String,
     rendered_path: String,
+    rendered_headers: String,
     rendered_body: String,
 }
 
@@ -146,6 +148,7 @@ impl WireClient {
             random: SmallRng::seed_from_u64(super::lane_seed(shared.plan.seed, lane)),
             rendered: String::new(),
             rendered_path: String::new(),
+            rendered_headers: String::new(),
             rendered_body: String::new(),
             shared,
         })
@@ -158,7 +161,7 @@ impl WireClient {
     }
 
     /// Fills `self.rendered` if the request has placeholders.
-    fn render(&mut self, index: usize, facts: Facts) {
+    fn render(&mut self, index: usize, user: &UserState) {
         let Some(Prepared::Template { headers }) = self.requests.get(index) else {
             return;
         };
@@ -166,12 +169,20 @@ impl WireClient {
             return;
         };
         self.rendered_path.clear();
-        endpoint
-            .path
-            .render_into(&mut self.rendered_path, facts, &mut self.random);
+        let (path, random) = (&mut self.rendered_path, &mut self.random);
+        endpoint.path.render_into(path, Place::Path, user, random);
+        self.rendered_headers.clear();
+        self.rendered_headers.push_str(headers);
+        for (name, value) in endpoint.headers.iter().filter(|(_, v)| !v.is_static()) {
+            let out = &mut self.rendered_headers;
+            out.push_str(name);
+            out.push_str(": ");
+            value.render_into(out, Place::Header, user, random);
+            out.push_str("\r\n");
+        }
         self.rendered_body.clear();
         let body = endpoint.body.as_ref().map(|body| {
-            body.render_into(&mut self.rendered_body, facts, &mut self.random);
+            body.render_into(&mut self.rendered_body, Place::Body, user, random);
             self.rendered_body.as_str()
         });
         self.rendered.clear();
@@ -179,7 +190,7 @@ impl WireClient {
             &mut self.rendered,
             endpoint,
             &self.rendered_path,
-            headers,
+            &self.rendered_headers,
             body,
         );
     }
@@ -235,11 +246,6 @@ impl WireClient {
         })
         .await
     }
-
-    fn judge(&self, index: usize) -> Option<FailureKind> {
-        let endpoint = self.shared.plan.endpoints.get(index)?;
-        endpoint.judge(self.reader.status, &self.reader.body)
-    }
 }
 
 async fn write_all(stream: &mut Stream, mut bytes: &[u8]) -> io::Result<()> {
@@ -265,17 +271,13 @@ impl Client for WireClient {
         Ok(())
     }
 
-    async fn exchange(&mut self, endpoint: usize, facts: Facts) -> Answer {
-        let (keeps_body, to_head) = self
-            .shared
-            .plan
-            .endpoints
-            .get(endpoint)
-            .map_or((false, false), |endpoint| {
-                (endpoint.keeps_body, endpoint.method == http::Method::HEAD)
-            });
-        self.reader.begin(keeps_body, to_head);
-        self.render(endpoint, facts);
+    async fn exchange(&mut self, endpoint: usize, user: &UserState) -> Answer {
+        if let Some(endpoint) = self.shared.plan.endpoints.get(endpoint) {
+            let to_head = endpoint.method == http::Method::HEAD;
+            self.reader
+                .begin(endpoint.keeps_body, endpoint.keeps_headers, to_head);
+        }
+        self.render(endpoint, user);
         // Taken out, so that a request that is given up takes its connection with it.
         let mut stream = self.stream.take();
         if let Some((idle, _)) = &mut stream
@@ -303,7 +305,7 @@ impl Client for WireClient {
                 if self.reader.keep_alive && most.is_none_or(|most| used < most) {
                     self.stream = Some((stream, used));
                 }
-                self.judge(endpoint)
+                None
             }
             Err(kind) => Some(kind),
         };
@@ -317,8 +319,13 @@ impl Client for WireClient {
         self.opened.take()
     }
 
-    fn body(&self) -> &[u8] {
-        &self.reader.body
+    fn received(&self) -> Received<'_> {
+        Received {
+            status: self.reader.status,
+            headers: Headers::Lines(&self.reader.kept_head),
+            body: &self.reader.body,
+            size: self.reader.body_size,
+        }
     }
 
     fn authorize(&mut self, token: &str) {

@@ -99,6 +99,7 @@ impl Facts {
                 .requests
                 .iter()
                 .map(|r| (r.name.clone(), r.weight))
+                .chain(scenario.flows.iter().map(|f| (f.name.clone(), f.weight)))
                 .collect(),
             thresholds,
             client_timeout_s: scenario.timeouts.total.as_secs_f64(),

@@ -17,8 +17,24 @@ pub enum FailureKind {
     ClosedEarly,
     /// A status that the scenario does not expect.
     Status(u16),
+    /// A header is not as expected.
+    WrongHeader,
+    /// The body is smaller or larger than expected.
+    WrongSize,
     /// The expected text is missing from the body.
     WrongBody,
+    /// The body is not the expected JSON.
+    WrongJson,
+    /// A good answer that took longer than expected.
+    Slow,
+    /// A value that later requests need is not in the answer.
+    ExtractFailed,
+    /// Not sent: the user lacks a value that the request needs.
+    ValueMissing,
+    /// The body is too large to be checked.
+    BodyTooLarge,
+    /// The body is compressed in a way that is not understood, or broken.
+    UnknownCoding,
     /// The answer is not valid HTTP.
     BadResponse,
     /// The certificate is not accepted.
@@ -116,7 +132,15 @@ impl FailureKind {
             Self::Reset => "reset",
             Self::ClosedEarly => "closed_early",
             Self::Status(status) => return Cow::Owned(format!("status_{status}")),
+            Self::WrongHeader => "wrong_header",
+            Self::WrongSize => "wrong_size",
             Self::WrongBody => "wrong_body",
+            Self::WrongJson => "wrong_json",
+            Self::Slow => "slow",
+            Self::ExtractFailed => "extract_failed",
+            Self::ValueMissing => "value_missing",
+            Self::BodyTooLarge => "body_too_large",
+            Self::UnknownCoding => "unknown_coding",
             Self::BadResponse => "bad_response",
             Self::Certificate => "tls_certificate",
             Self::TlsFailed => "tls_failed",
@@ -156,6 +180,32 @@ impl FailureKind {
             }
             Self::Status(504) => "the proxy gave up waiting for its upstream",
             Self::Status(_) => "a status the scenario does not expect",
+            Self::WrongHeader => {
+                "a header is missing or different: another endpoint or a proxy answered"
+            }
+            Self::WrongSize => {
+                "the body is smaller or larger than expected: cut short, an error page, or other data"
+            }
+            Self::WrongJson => {
+                "the body is not JSON, or lacks the expected values: error object, or other data"
+            }
+            Self::Slow => {
+                "a good answer that took longer than `max_time`: the target is overloaded"
+            }
+            Self::ExtractFailed => {
+                "the answer lacks a value to `extract`: error object, other format, or a wrong path"
+            }
+            Self::ValueMissing => {
+                "not sent: no answer has given this user the variable that the request needs; put \
+                 the requests into a flow, or set a first value in `[variables]`"
+            }
+            Self::BodyTooLarge => {
+                "the body is larger than the 1 MiB that checks and extraction can look at"
+            }
+            Self::UnknownCoding => {
+                "the body is compressed by something other than gzip or deflate, or broken; change \
+                 the `Accept-Encoding` of the request"
+            }
             Self::WrongBody => "the answer lacks the expected text: error page, or wrong endpoint",
             Self::BadResponse => "the answer is not valid HTTP of the version asked for",
             Self::Certificate => {

@@ -18,7 +18,7 @@ use crate::{
     client::Plan,
     judge::AbortWatch,
     record::{Collector, Recorder, Recording, Timeline},
-    scenario::{Load, Scenario},
+    scenario::{Load, Order, Scenario},
     schedule::{ArrivalPacer, Pacer as _},
     shard::Share,
 };
@@ -52,7 +52,7 @@ pub fn drive(
     // A breach ends the load, and is not the user asking for the end of everything.
     let ending = stop.child();
     let watch = Arc::new(AbortWatch::new(&options.abort, ending.clone()));
-    let mut plan = Plan::new(scenario, target);
+    let mut plan = Plan::new(scenario, target).for_shard(options.shard);
     plan.transport
         .load(scenario.engine, target)
         .map_err(|error| RunError::Options(error.to_string()))?;
@@ -194,7 +194,7 @@ fn check(scenario: &Scenario, target: &Target, options: &RunOptions) -> Result<(
     if options.threads == 0 {
         return Err(RunError::Options("`threads` must be at least 1".into()));
     }
-    if scenario.duration.is_zero() || scenario.requests.is_empty() || scenario.lanes() == 0 {
+    if scenario.duration.is_zero() || scenario.sent().next().is_none() || scenario.lanes() == 0 {
         return Err(RunError::Options(
             "a run needs a duration, a user or connection, and a request".into(),
         ));
@@ -207,6 +207,17 @@ fn check(scenario: &Scenario, target: &Target, options: &RunOptions) -> Result<(
             scenario.lanes(),
             options.shard.of()
         )));
+    }
+    for feed in &scenario.feeds {
+        let rows = feed.data.rows();
+        if feed.order == Order::UniquePerUser && rows < scenario.lanes() as usize {
+            return Err(RunError::Options(format!(
+                "feed `{}` has {rows} rows, too few for {} users with rows of their own; add rows to {}, or use order = \"sequential\"",
+                feed.name,
+                scenario.lanes(),
+                feed.file.display(),
+            )));
+        }
     }
     let loopback =
         |base: &super::BaseUrl| base.address().is_ipv4() && base.address().ip().is_loopback();

@@ -8,13 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rand::{SeedableRng as _, rngs::SmallRng};
+use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 
 use super::{RunError, dispatch::Dispatch};
 use crate::{
-    client::{Answer, Client, Plan, Slot, Watch, lane_seed},
+    client::{Answer, Client, Next, Plan, Slot, User, Watch, lane_seed},
     record::{Completion, FailureKind, Nanos, Recorder, Timeline},
-    scenario::Facts,
     schedule::Thinker,
 };
 
@@ -38,6 +37,8 @@ pub(super) struct Shared {
     pub(super) recorder: RefCell<Recorder>,
     pub(super) watch: Watch,
     pub(super) dispatch: Dispatch,
+    /// Arrivals of the measured part that came when a feed had no row left.
+    pub(super) without_data: Cell<u64>,
 }
 
 impl Shared {
@@ -62,20 +63,24 @@ pub(super) struct Lane<C> {
     number: u32,
     /// Number within its worker.
     index: usize,
-    sequence: u64,
+    user: User,
+    /// Of the choice of requests and of pauses within flows.
+    random: SmallRng,
     /// Whether it is connected and logged in.
     ready: bool,
 }
 
 impl<C: Client> Lane<C> {
     pub(super) fn new(shared: Rc<Shared>, client: C, number: u32, index: usize) -> Self {
+        let seed = lane_seed(shared.plan.seed, number).rotate_left(16);
         Self {
             slot: shared.watch.slot(),
+            user: User::new(&shared.plan, number),
+            random: SmallRng::seed_from_u64(seed),
             shared,
             client,
             number,
             index,
-            sequence: 0,
             ready: false,
         }
     }
@@ -83,14 +88,6 @@ impl<C: Client> Lane<C> {
     /// Number in the whole run, from 0.
     pub(super) fn number(&self) -> u32 {
         self.number
-    }
-
-    fn facts(&mut self) -> Facts {
-        self.sequence += 1;
-        Facts {
-            user: u64::from(self.number) + 1,
-            sequence: self.sequence,
-        }
     }
 
     /// Connects and logs in before the load begins; nothing of it is recorded.
@@ -112,38 +109,33 @@ impl<C: Client> Lane<C> {
             self.ready = true;
             return Ok(());
         };
-        let result = self.log_in(login, &url).await;
+        let result = self.first_login(login, &url).await;
         self.note_connections(false);
         result
     }
 
-    async fn log_in(&mut self, login: usize, url: &str) -> Result<(), RunError> {
+    async fn first_login(&mut self, login: usize, url: &str) -> Result<(), RunError> {
+        let plan = self.shared.plan.clone();
+        self.user
+            .prepare(&plan, login)
+            .map_err(|feed| RunError::Login {
+                url: url.to_owned(),
+                cause: format!("the feed `{feed}` has no row left for it"),
+            })?;
         let mut attempt = 1;
         loop {
-            let facts = self.facts();
-            let timeout = self.shared.plan.timeouts.total;
-            let answer = tokio::time::timeout(timeout, self.client.exchange(login, facts)).await;
-            let cause = match answer {
-                Ok(Answer { failure: None, .. }) => {
-                    match self.shared.plan.token(self.client.body()) {
-                        Ok(token) => {
-                            self.client.authorize(&token);
-                            self.ready = true;
-                            return Ok(());
-                        }
-                        Err(cause) => cause,
-                    }
-                }
-                Ok(Answer {
-                    failure: Some(kind),
-                    ..
-                }) => format!("{}: {}", kind.name(), kind.likely_cause()),
+            let timeout = plan.timeouts.total;
+            self.user.state.next_request();
+            let exchange = self.client.exchange(login, &self.user.state);
+            let cause = match tokio::time::timeout(timeout, exchange).await {
+                Ok(answer) => match self.log_in(login, answer.failure, Duration::ZERO) {
+                    Ok(()) => return Ok(()),
+                    Err((_, cause)) => cause,
+                },
                 Err(_) => format!("no answer within {timeout:?}"),
             };
             if attempt >= LOGIN_ATTEMPTS {
-                let path = self
-                    .shared
-                    .plan
+                let path = plan
                     .endpoints
                     .get(login)
                     .map_or("", |endpoint| endpoint.path.source());
@@ -164,13 +156,47 @@ impl<C: Client> Lane<C> {
         }
     }
 
+    /// Takes the token and what else is needed from the answer to a login; or why not.
+    fn log_in(
+        &mut self,
+        login: usize,
+        failure: Option<FailureKind>,
+        took: Duration,
+    ) -> Result<(), (FailureKind, String)> {
+        let named = |kind: FailureKind| {
+            let text = format!("{}: {}", kind.name(), kind.likely_cause());
+            (kind, text)
+        };
+        if let Some(kind) = failure.or_else(|| self.judge(login, took)) {
+            return Err(named(kind));
+        }
+        let token = self.shared.plan.token(self.client.received().body);
+        if let Some(token) = token.map_err(|cause| (FailureKind::LoginFailed, cause))? {
+            self.client.authorize(&token);
+        }
+        self.ready = true;
+        Ok(())
+    }
+
+    /// What is wrong with the last answer, if anything; values to extract are kept.
+    fn judge(&mut self, endpoint: usize, took: Duration) -> Option<FailureKind> {
+        let endpoint = self.shared.plan.endpoints.get(endpoint)?;
+        endpoint.judge(&self.client.received(), took, &mut self.user.state)
+    }
+
     /// Sends one request and records what becomes of it.
     async fn request(&mut self, endpoint: usize, intended: Nanos, sent: Nanos) -> Answer {
-        let facts = self.facts();
-        let shared = &self.shared;
+        self.user.state.next_request();
+        let shared = self.shared.clone();
         shared.recorder.borrow_mut().sent(sent);
-        let answer = {
-            let exchange = pin!(self.client.exchange(endpoint, facts));
+        let spec = shared.plan.endpoints.get(endpoint);
+        let answer = if spec.is_some_and(|spec| !spec.can_be_sent_by(&self.user.state)) {
+            Some(Answer {
+                failure: Some(FailureKind::ValueMissing),
+                bytes: 0,
+            })
+        } else {
+            let exchange = pin!(self.client.exchange(endpoint, &self.user.state));
             let request = (endpoint, intended, sent);
             let deadline = shared.deadline(sent);
             self.slot.guard(request, deadline, exchange).await
@@ -180,12 +206,13 @@ impl<C: Client> Lane<C> {
             failure: Some(FailureKind::Timeout),
             bytes: 0,
         });
+        let took = Duration::from_nanos(done.saturating_sub(sent));
         let login = shared.plan.login.as_ref().map(|(index, _)| *index);
-        if answer.failure.is_none() && login == Some(endpoint) {
-            match shared.plan.token(self.client.body()) {
-                Ok(token) => self.client.authorize(&token),
-                Err(_) => answer.failure = Some(FailureKind::LoginFailed),
-            }
+        if login == Some(endpoint) {
+            let logged_in = self.log_in(endpoint, answer.failure, took);
+            answer.failure = logged_in.err().map(|(kind, _)| kind);
+        } else if answer.failure.is_none() {
+            answer.failure = self.judge(endpoint, took);
         }
         self.note_connections(true);
         self.shared.recorder.borrow_mut().completed(&Completion {
@@ -199,14 +226,37 @@ impl<C: Client> Lane<C> {
         answer
     }
 
+    /// The step that follows in a flow, and the pause before it.
+    fn next(&mut self, endpoint: usize, answer: &Answer) -> Option<Next> {
+        self.shared
+            .plan
+            .endpoints
+            .get(endpoint)?
+            .next(answer.failure)
+    }
+
+    /// A pause within a flow.
+    fn pause_of(&mut self, next: &Next) -> Option<Duration> {
+        let seed = self.random.random();
+        Some(Thinker::new(next.think_time?, seed).pause())
+    }
+
+    /// Takes the rows of feeds that a request or flow needs; `false` if there is none left.
+    fn take_data(&mut self, endpoint: usize) -> bool {
+        self.user.prepare(&self.shared.plan, endpoint).is_ok()
+    }
+
     /// A user of a closed model: starts, logs in, then sends and thinks until the end.
     pub(super) async fn user(mut self, start: Duration, mut thinker: Thinker) {
-        let seed = lane_seed(self.shared.plan.seed, self.number).rotate_left(16);
-        let mut random = SmallRng::seed_from_u64(seed);
         tokio::time::sleep_until((self.shared.epoch.get() + start).into()).await;
         self.shared.recorder.borrow_mut().user_started();
         let login = self.shared.plan.login.as_ref().map(|(index, _)| *index);
         let mut now = self.shared.now();
+        if let (false, Some(login)) = (self.ready, login)
+            && !self.take_data(login)
+        {
+            return self.shared.plan.user_is_out_of_data();
+        }
         while let (false, Some(login)) = (self.ready, login) {
             if now >= self.shared.end.get() {
                 return;
@@ -218,13 +268,26 @@ impl<C: Client> Lane<C> {
             }
             now = self.shared.now();
         }
+        let mut flow: Option<Next> = None;
         loop {
             if now >= self.shared.end.get() {
                 return;
             }
-            let endpoint = self.shared.plan.choose(&mut random);
+            let endpoint = match flow {
+                Some(next) => next.endpoint,
+                None => {
+                    let endpoint = self.shared.plan.choose(&mut self.random);
+                    if !self.take_data(endpoint) {
+                        return self.shared.plan.user_is_out_of_data();
+                    }
+                    self.user.state.begin_iteration();
+                    endpoint
+                }
+            };
             let answer = self.request(endpoint, now, now).await;
-            let mut pause = thinker.pause();
+            flow = self.next(endpoint, &answer);
+            let own = flow.and_then(|next| self.pause_of(&next));
+            let mut pause = own.unwrap_or_else(|| thinker.pause());
             if is_refusal(answer.failure) {
                 pause = pause.max(AFTER_REFUSAL);
             }
@@ -240,6 +303,14 @@ impl<C: Client> Lane<C> {
         self.shared.recorder.borrow_mut().user_started();
         loop {
             let job = self.shared.dispatch.next(self.index).await;
+            if !self.take_data(job.endpoint) {
+                if self.shared.timeline.counts(job.intended) {
+                    let without = self.shared.without_data.get();
+                    self.shared.without_data.set(without + 1);
+                }
+                return self.shared.plan.data_is_used_up();
+            }
+            self.user.state.begin_iteration();
             let sent = self.shared.now();
             {
                 let mut recorder = self.shared.recorder.borrow_mut();
@@ -250,7 +321,20 @@ impl<C: Client> Lane<C> {
                     recorder.send_lag(job.intended, sent.saturating_sub(job.intended));
                 }
             }
-            let answer = self.request(job.endpoint, job.intended, sent).await;
+            let mut answer = self.request(job.endpoint, job.intended, sent).await;
+            let mut flow = self.next(job.endpoint, &answer);
+            // The schedule says when a flow begins; what follows comes when it can.
+            while let Some(next) = flow {
+                if let Some(pause) = self.pause_of(&next).filter(|pause| !pause.is_zero()) {
+                    tokio::time::sleep(pause).await;
+                }
+                let now = self.shared.now();
+                if now >= self.shared.end.get() {
+                    break;
+                }
+                answer = self.request(next.endpoint, now, now).await;
+                flow = self.next(next.endpoint, &answer);
+            }
             if is_refusal(answer.failure) {
                 tokio::time::sleep(AFTER_REFUSAL).await;
             }
@@ -258,7 +342,7 @@ impl<C: Client> Lane<C> {
     }
 }
 
-/// Whether not even a connection came about.
+/// Whether not even a connection came about, or nothing was sent.
 fn is_refusal(failure: Option<FailureKind>) -> bool {
     matches!(
         failure,
@@ -266,6 +350,7 @@ fn is_refusal(failure: Option<FailureKind>) -> bool {
             FailureKind::ConnectionRefused
                 | FailureKind::PortsExhausted
                 | FailureKind::DescriptorsExhausted
+                | FailureKind::ValueMissing
                 | FailureKind::Other
         )
     )

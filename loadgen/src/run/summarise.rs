@@ -129,8 +129,7 @@ fn latency(histogram: &Histogram<u64>) -> Latency {
 
 fn endpoints(scenario: &Scenario, totals: &Totals) -> Vec<EndpointSummary> {
     let described = scenario
-        .requests
-        .iter()
+        .sent()
         .map(|request| (request.method.as_str(), request.path.source()))
         .chain(
             scenario
@@ -138,7 +137,7 @@ fn endpoints(scenario: &Scenario, totals: &Totals) -> Vec<EndpointSummary> {
                 .iter()
                 .map(|login| (login.method.as_str(), login.path.source())),
         );
-    let scheduled = scenario.requests.len();
+    let scheduled = scenario.sent().count();
     totals
         .endpoints
         .iter()

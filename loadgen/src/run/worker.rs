@@ -143,6 +143,7 @@ impl Worker {
             recorder: RefCell::new(self.recorder),
             watch: Watch::default(),
             dispatch: Dispatch::new(numbers.len(), most_waiting),
+            without_data: Cell::new(0),
         });
         let mut lanes = Vec::with_capacity(numbers.len());
         for (index, number) in numbers.iter().enumerate() {
@@ -289,7 +290,9 @@ async fn finish(
     let (intended, unsent) = arrivals.map_or((0, 0), |arrivals| {
         let mut arrivals = arrivals.borrow_mut();
         let left = arrivals.left_behind(shared.timeline, at);
-        (arrivals.offered + left, arrivals.dropped + withdrawn + left)
+        // Arrivals that found no data ended the run: they are not part of it.
+        let offered = arrivals.offered.saturating_sub(shared.without_data.get());
+        (offered + left, arrivals.dropped + withdrawn + left)
     });
     shared.recorder.borrow_mut().end_at(at);
 
@@ -350,6 +353,7 @@ async fn wait_for_end(shared: &Shared, stop: &StopToken) -> (bool, Option<Durati
         tokio::select! {
             biased;
             () = stop.stopped() => return (true, cpu_before),
+            () = shared.plan.out_of_data.stopped() => return (true, cpu_before),
             () = tokio::time::sleep_until(wake.into()) => {}
         }
     }

@@ -6,10 +6,11 @@ use serde::Deserialize;
 
 use crate::judge::slo::RuleEntry;
 
-use super::text::{
-    ArrivalsText, DurationText, EngineText, ModelText, RateText, Share, ThinkTimeText,
-};
 use super::transport::{RawHttp, RawTls};
+use super::{
+    content::{RawFeed, RawFlow, RawLogin, RawRequest},
+    text::{ArrivalsText, DurationText, EngineText, ModelText, RateText, Share, ThinkTimeText},
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,9 +33,15 @@ pub(super) struct RawScenario {
     pub(super) http: Option<RawHttp>,
     pub(super) tls: Option<RawTls>,
     pub(super) timeouts: Option<RawTimeouts>,
+    #[serde(default)]
+    pub(super) feeds: Vec<RawFeed>,
+    #[serde(default)]
+    pub(super) variables: BTreeMap<String, String>,
     pub(super) login: Option<RawLogin>,
     #[serde(default)]
     pub(super) requests: Vec<RawRequest>,
+    #[serde(default)]
+    pub(super) flows: Vec<RawFlow>,
     pub(super) thresholds: Option<RawThresholds>,
 }
 
@@ -69,53 +76,6 @@ pub(super) struct RawStage {
 pub(super) struct RawTimeouts {
     pub(super) connect: Option<DurationText>,
     pub(super) total: Option<DurationText>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawLogin {
-    #[serde(default = "post")]
-    pub(super) method: String,
-    pub(super) path: String,
-    pub(super) body: Option<String>,
-    #[serde(default)]
-    pub(super) headers: BTreeMap<String, String>,
-    pub(super) token: String,
-}
-
-fn post() -> String {
-    "POST".into()
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawRequest {
-    pub(super) name: String,
-    #[serde(default = "get")]
-    pub(super) method: String,
-    pub(super) path: String,
-    #[serde(default)]
-    pub(super) headers: BTreeMap<String, String>,
-    pub(super) body: Option<String>,
-    #[serde(default = "one")]
-    pub(super) weight: f64,
-    #[serde(default)]
-    pub(super) expect: RawExpect,
-}
-
-fn get() -> String {
-    "GET".into()
-}
-
-fn one() -> f64 {
-    1.0
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawExpect {
-    pub(super) status: Option<u16>,
-    pub(super) body_contains: Option<String>,
 }
 
 #[derive(Default, Deserialize)]

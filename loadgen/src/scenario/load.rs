@@ -60,18 +60,24 @@ impl Scenario {
     /// When it does not exist, cannot be read, or is not valid.
     pub fn load_from(name_or_path: &str, folder: &Path) -> Result<Self, ScenarioError> {
         let source = find(name_or_path, folder)?;
-        let mut scenario = parse(&source.text, &source.origin, folder, true)?;
+        let mut scenario = parse(&source, folder, true)?;
         scenario.source = source.path;
         Ok(scenario)
     }
 
-    /// Parses and validates the text of a scenario; `origin` names it in errors.
+    /// Parses and validates the text of a scenario; `origin` names it in errors. Files of data are
+    /// sought from the working directory.
     ///
     /// # Errors
     ///
     /// [`ScenarioError::Invalid`] with line, column and field of the first mistake.
     pub fn parse(source: &str, origin: &str) -> Result<Self, ScenarioError> {
-        parse(source, origin, Path::new(FOLDER), true)
+        let source = Source {
+            text: source.to_owned(),
+            origin: origin.to_owned(),
+            path: None,
+        };
+        parse(&source, Path::new(FOLDER), true)
     }
 
     /// Names that can be chosen: those of a folder and those built in, sorted.
@@ -131,16 +137,18 @@ fn find(name_or_path: &str, folder: &Path) -> Result<Source, ScenarioError> {
     })
 }
 
-fn parse(
-    source: &str,
-    origin: &str,
-    folder: &Path,
-    may_extend: bool,
-) -> Result<Scenario, ScenarioError> {
+fn parse(source: &Source, folder: &Path, may_extend: bool) -> Result<Scenario, ScenarioError> {
+    // Files of data are named from where the scenario is.
+    let home = source.path.as_deref().and_then(Path::parent);
+    let Source {
+        text: source,
+        origin,
+        ..
+    } = source;
     let invalid = |offset: usize, path: &[Step], message: String| {
         let (line, column) = locate::line_column(source, offset);
         ScenarioError::Invalid {
-            file: origin.to_owned(),
+            file: origin.clone(),
             line,
             column,
             field: locate::display(path),
@@ -161,7 +169,7 @@ fn parse(
         ),
         None => None,
     };
-    validate(raw, base).map_err(misplaced)
+    validate(raw, base, home.unwrap_or(Path::new(""))).map_err(misplaced)
 }
 
 /// Loads the scenario that another one extends.
@@ -170,5 +178,5 @@ fn extended(name: &str, folder: &Path, may_extend: bool) -> Result<Scenario, Str
         return Err("a scenario that is extended cannot extend another one".into());
     }
     let source = find(name, folder).map_err(|error| error.to_string())?;
-    parse(&source.text, &source.origin, folder, false).map_err(|error| error.to_string())
+    parse(&source, folder, false).map_err(|error| error.to_string())
 }

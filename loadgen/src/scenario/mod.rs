@@ -4,12 +4,12 @@
 //! a `Scenario` that exists can be run. The file format is described in
 //! `docs/reference/scenarios.md`.
 
+mod content;
 mod error;
 mod file;
 mod load;
 mod locate;
 mod overrides;
-mod template;
 mod text;
 mod trace;
 mod transport;
@@ -24,10 +24,14 @@ use std::{path::PathBuf, time::Duration};
 use serde::Serialize;
 
 pub use self::{
+    content::{
+        AtEnd, Expect, Extract, Feed, FeedData, FeedError, Flow, FlowStep, From, HeaderCheck,
+        JsonCheck, JsonPath, JsonValueCheck, Login, OnFailure, Order, Pattern, Per, Place,
+        RequestSpec, Size, Statuses, Template, TemplateError, TextCheck, UserState, Variable,
+    },
     error::ScenarioError,
     load::FOLDER,
     overrides::Overrides,
-    template::{Facts, Template, TemplateError},
     trace::{Kind, Timestamp, Trace, TraceError, TraceLine},
     transport::{ClientCertificate, Http, HttpOverrides, HttpVersion, Tls, TlsVersion},
 };
@@ -65,10 +69,16 @@ pub struct Scenario {
     pub tls: Tls,
     /// When to give up.
     pub timeouts: Timeouts,
+    /// Files of data whose rows the users take.
+    pub feeds: Vec<Feed>,
+    /// What each user remembers.
+    pub variables: Vec<Variable>,
     /// What each user does once before its first request.
     pub login: Option<Login>,
-    /// What is sent, chosen by weight; never empty.
+    /// What is sent, chosen by weight; requests and flows are never both empty.
     pub requests: Vec<RequestSpec>,
+    /// Requests that are sent one after another, chosen by weight beside the others.
+    pub flows: Vec<Flow>,
     /// What counts as good.
     pub thresholds: Thresholds,
     /// Seed of everything random: think times, arrivals, request choice, bodies.
@@ -125,6 +135,11 @@ impl ThinkTime {
             Self::Constant(pause) => pause,
             Self::Uniform { min, max } => (min + max) / 2,
         }
+    }
+
+    /// Whether its bounds are in the right order.
+    pub(crate) fn is_in_order(&self) -> bool {
+        !matches!(self, Self::Uniform { min, max } if min > max)
     }
 }
 
@@ -202,61 +217,6 @@ impl Default for Timeouts {
     }
 }
 
-/// A request that each user sends once, whose answer holds a token for the others.
-#[derive(Debug, Clone, Serialize)]
-pub struct Login {
-    /// HTTP method.
-    #[serde(serialize_with = "as_text::display")]
-    pub method: http::Method,
-    /// Path, with query if any.
-    pub path: Template,
-    /// Body, sent as `application/json` unless the headers say otherwise.
-    pub body: Option<Template>,
-    /// Extra headers.
-    pub headers: Vec<(String, String)>,
-    /// Where the token is in the JSON answer, as a dotted path: `access_token`, `data.token`.
-    pub token: String,
-}
-
-/// One kind of request.
-#[derive(Debug, Clone, Serialize)]
-pub struct RequestSpec {
-    /// Name in reports; unique.
-    pub name: String,
-    /// HTTP method.
-    #[serde(serialize_with = "as_text::display")]
-    pub method: http::Method,
-    /// Path, with query if any; may hold placeholders.
-    pub path: Template,
-    /// Extra headers.
-    pub headers: Vec<(String, String)>,
-    /// Body; may hold placeholders.
-    pub body: Option<Template>,
-    /// Relative weight; above 0. Weights need not add up to 100.
-    pub weight: f64,
-    /// What a good answer looks like.
-    pub expect: Expect,
-}
-
-/// What a good answer looks like.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Expect {
-    /// Exact status; `None` accepts 200 to 299.
-    pub status: Option<u16>,
-    /// Text that the body must contain.
-    pub body_contains: Option<String>,
-}
-
-impl Expect {
-    /// Whether the status is a good one.
-    pub fn accepts(&self, status: u16) -> bool {
-        match self.status {
-            Some(expected) => status == expected,
-            None => (200..300).contains(&status),
-        }
-    }
-}
-
 /// The gate: each value given must be met, strictly.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Thresholds {
@@ -304,7 +264,16 @@ impl Scenario {
 
     /// Sum of the weights; may differ from 100.
     pub fn weight_total(&self) -> f64 {
-        self.requests.iter().map(|request| request.weight).sum()
+        let requests = self.requests.iter().map(|request| request.weight);
+        requests
+            .chain(self.flows.iter().map(|flow| flow.weight))
+            .sum()
+    }
+
+    /// Everything that is sent, the login apart: requests, then the steps of the flows.
+    pub fn sent(&self) -> impl Iterator<Item = &RequestSpec> {
+        let steps = self.flows.iter().flat_map(|flow| &flow.steps);
+        self.requests.iter().chain(steps.map(|step| &step.request))
     }
 
     /// Mean arrival rate over the measured part, if the model is open.

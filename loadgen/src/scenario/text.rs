@@ -1,13 +1,13 @@
 //! Values of a scenario file that people write as text.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
 use serde::{
     Deserialize, Deserializer,
     de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::{Engine, Template, ThinkTime};
+use super::{Engine, ThinkTime};
 use crate::units::{Rate, parse_duration};
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -151,62 +151,4 @@ impl<'de> Deserialize<'de> for ThinkTimeText {
 
         deserializer.deserialize_any(ThinkTimeVisitor).map(Self)
     }
-}
-
-pub(super) fn method(text: &str) -> Result<http::Method, String> {
-    const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-    if KNOWN.contains(&text) {
-        http::Method::from_bytes(text.as_bytes()).map_err(|error| error.to_string())
-    } else {
-        Err(format!("`{text}` is not one of {}", KNOWN.join(", ")))
-    }
-}
-
-pub(super) fn path(text: &str) -> Result<Template, String> {
-    if !text.starts_with('/') {
-        return Err(format!(
-            "`{text}` must begin with `/`; host and port come from the target"
-        ));
-    }
-    let template = Template::parse(text).map_err(|error| error.to_string())?;
-    let literal = template.literal();
-    if literal
-        .chars()
-        .any(|c| c.is_whitespace() || c.is_control() || !c.is_ascii() || c == '#')
-    {
-        return Err(format!(
-            "`{text}` holds a space, a control character, `#` or a letter outside ASCII; percent-encode it"
-        ));
-    }
-    Ok(template)
-}
-
-pub(super) fn body(text: Option<&str>) -> Result<Option<Template>, String> {
-    text.map(Template::parse)
-        .transpose()
-        .map_err(|error| error.to_string())
-}
-
-/// Headers that the engines write themselves.
-const OWN: [&str; 4] = ["host", "content-length", "connection", "transfer-encoding"];
-
-pub(super) fn headers(
-    raw: &BTreeMap<String, String>,
-) -> Result<Vec<(String, String)>, (String, String)> {
-    for (name, value) in raw {
-        let refuse = |why: &str| Err((name.clone(), why.to_owned()));
-        if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
-            return refuse("is not a header name: letters, digits and `-`");
-        }
-        if OWN.contains(&name.to_ascii_lowercase().as_str()) {
-            return refuse("is written by the client itself; remove it");
-        }
-        if http::HeaderValue::from_str(value).is_err() {
-            return refuse("is not a header value: visible ASCII without line ends");
-        }
-    }
-    Ok(raw
-        .iter()
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect())
 }

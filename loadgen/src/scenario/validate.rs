@@ -1,11 +1,11 @@
 //! The checks that make what is written in a file a [`Scenario`].
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use super::{
-    Arrivals, Closed, Engine, Expect, Load, Login, Open, RequestSpec, Scenario, Stage, ThinkTime,
-    Thresholds, Timeouts,
-    file::{RawLoad, RawLogin, RawRequest, RawScenario, RawStage, RawThresholds, RawTimeouts},
+    Arrivals, Closed, Engine, Load, Open, Scenario, Stage, ThinkTime, Thresholds, Timeouts,
+    content::{Content, RawContent, content},
+    file::{RawLoad, RawScenario, RawStage, RawThresholds, RawTimeouts},
     locate::Step,
     text::{self, DurationText, RateText},
 };
@@ -33,8 +33,13 @@ macro_rules! at {
     ($($step:expr),*) => { [$(Step::from($step)),*] };
 }
 
-/// Checks a scenario as a whole; what it does not say comes from `base`.
-pub(super) fn validate(raw: RawScenario, base: Option<Scenario>) -> Result<Scenario, Wrong> {
+/// Checks a scenario as a whole; what it does not say comes from `base`. `folder` is where its
+/// files of data are.
+pub(super) fn validate(
+    raw: RawScenario,
+    base: Option<Scenario>,
+    folder: &Path,
+) -> Result<Scenario, Wrong> {
     if raw.name.is_empty() || !raw.name.chars().all(is_name_character) {
         return Err(wrong(
             at!["name"],
@@ -48,21 +53,31 @@ pub(super) fn validate(raw: RawScenario, base: Option<Scenario>) -> Result<Scena
     let own_tls = super::transport::tls(raw.tls.as_ref())?;
     let mut http = raw.http.is_some().then_some(own_http);
     let mut tls = raw.tls.is_some().then_some(own_tls);
-    let mut requests = requests(&raw.requests)?;
-    let mut login = raw.login.as_ref().map(login).transpose()?;
     let mut timeouts = raw.timeouts.as_ref().map(timeouts).transpose()?;
     let mut thresholds = raw.thresholds.as_ref().map(thresholds);
+    let mut inherited = Content::default();
     if let Some(base) = base {
-        if requests.is_empty() {
-            requests = base.requests;
-        }
-        login = login.or(base.login);
         timeouts = timeouts.or(Some(base.timeouts));
         http = http.or(Some(base.http));
         tls = tls.or(Some(base.tls));
         thresholds = thresholds.or(Some(base.thresholds));
+        inherited = Content {
+            feeds: base.feeds,
+            variables: base.variables,
+            login: base.login,
+            requests: base.requests,
+            flows: base.flows,
+        };
     }
-    if requests.is_empty() {
+    let written = RawContent {
+        feeds: &raw.feeds,
+        variables: &raw.variables,
+        login: raw.login.as_ref(),
+        requests: &raw.requests,
+        flows: &raw.flows,
+    };
+    let content = content(&written, inherited, folder)?;
+    if content.requests.is_empty() && content.flows.is_empty() {
         return Err(wrong(
             at!["requests"],
             "a scenario needs at least one request: add a `[[requests]]` table with `name` and `path`, or `extends`",
@@ -80,8 +95,11 @@ pub(super) fn validate(raw: RawScenario, base: Option<Scenario>) -> Result<Scena
         http: http.unwrap_or_default(),
         tls: tls.unwrap_or_default(),
         timeouts: timeouts.unwrap_or_default(),
-        login,
-        requests,
+        feeds: content.feeds,
+        variables: content.variables,
+        login: content.login,
+        requests: content.requests,
+        flows: content.flows,
         thresholds: thresholds.unwrap_or_default(),
         seed: raw.seed,
         source: None,
@@ -299,73 +317,6 @@ fn timeouts(raw: &RawTimeouts) -> Result<Timeouts, Wrong> {
         }
     }
     Ok(timeouts)
-}
-
-fn login(raw: &RawLogin) -> Result<Login, Wrong> {
-    if raw.token.is_empty() || raw.token.split('.').any(str::is_empty) {
-        return Err(wrong(
-            at!["login", "token"],
-            "must be a dotted path into the JSON answer, such as \"access_token\" or \"data.token\"",
-        ));
-    }
-    Ok(Login {
-        method: text::method(&raw.method).map_err(|why| wrong(at!["login", "method"], why))?,
-        path: text::path(&raw.path).map_err(|why| wrong(at!["login", "path"], why))?,
-        body: text::body(raw.body.as_deref()).map_err(|why| wrong(at!["login", "body"], why))?,
-        headers: text::headers(&raw.headers)
-            .map_err(|(name, why)| wrong(at!["login", "headers", name.as_str()], why))?,
-        token: raw.token.clone(),
-    })
-}
-
-fn requests(raw: &[RawRequest]) -> Result<Vec<RequestSpec>, Wrong> {
-    let mut requests: Vec<RequestSpec> = Vec::with_capacity(raw.len());
-    for (index, raw) in raw.iter().enumerate() {
-        if requests.iter().any(|other| other.name == raw.name) {
-            return Err(wrong(
-                at!["requests", index, "name"],
-                format!("`{}` is used twice; names are unique", raw.name),
-            ));
-        }
-        requests.push(request(index, raw)?);
-    }
-    Ok(requests)
-}
-
-fn request(index: usize, raw: &RawRequest) -> Result<RequestSpec, Wrong> {
-    let at = |field: &str| at!["requests", index, field];
-    if raw.name.is_empty() || raw.name.chars().any(|c| c == ',' || c.is_whitespace()) {
-        return Err(wrong(
-            at("name"),
-            "must not be empty nor hold commas or spaces: it tags lines of interval logs",
-        ));
-    }
-    if !(raw.weight.is_finite() && raw.weight > 0.0) {
-        return Err(wrong(at("weight"), "must be a number above 0"));
-    }
-    if let Some(status) = raw
-        .expect
-        .status
-        .filter(|status| !(100..600).contains(status))
-    {
-        return Err(wrong(
-            at!["requests", index, "expect", "status"],
-            format!("{status} is not an HTTP status: 100 to 599"),
-        ));
-    }
-    Ok(RequestSpec {
-        name: raw.name.clone(),
-        method: text::method(&raw.method).map_err(|why| wrong(at("method"), why))?,
-        path: text::path(&raw.path).map_err(|why| wrong(at("path"), why))?,
-        headers: text::headers(&raw.headers)
-            .map_err(|(name, why)| wrong(at!["requests", index, "headers", name.as_str()], why))?,
-        body: text::body(raw.body.as_deref()).map_err(|why| wrong(at("body"), why))?,
-        weight: raw.weight,
-        expect: Expect {
-            status: raw.expect.status,
-            body_contains: raw.expect.body_contains.clone(),
-        },
-    })
 }
 
 fn thresholds(raw: &RawThresholds) -> Thresholds {
