@@ -10,7 +10,7 @@ mod pattern;
 mod raw;
 mod state;
 mod template;
-mod text;
+pub(super) mod text;
 mod validate;
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Template, names::Names};
 
-pub(super) fn method(text: &str) -> Result<http::Method, String> {
+pub(in crate::scenario) fn method(text: &str) -> Result<http::Method, String> {
     const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     if KNOWN.contains(&text) {
         http::Method::from_bytes(text.as_bytes()).map_err(|error| error.to_string())
@@ -48,21 +48,35 @@ pub(super) fn headers(
 ) -> Result<Vec<(String, Template)>, (String, String)> {
     let mut headers = Vec::with_capacity(raw.len());
     for (name, value) in raw {
-        let refuse = |why: &str| Err((name.clone(), why.to_owned()));
-        if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
-            return refuse("is not a header name: letters, digits and `-`");
-        }
-        if OWN.contains(&name.to_ascii_lowercase().as_str()) {
-            return refuse("is written by the client itself; remove it");
-        }
-        let template = match Template::parse_with(value, names) {
-            Ok(template) => template,
-            Err(error) => return refuse(&error.to_string()),
-        };
-        if http::HeaderValue::from_str(&template.literal()).is_err() {
-            return refuse("is not a header value: visible ASCII without line ends");
-        }
+        let template = Template::parse_with(value, names)
+            .map_err(|error| (name.clone(), error.to_string()))?;
+        check_header(name, &template.literal()).map_err(|why| (name.clone(), why.to_owned()))?;
         headers.push((name.clone(), template));
     }
     Ok(headers)
+}
+
+/// Headers without placeholders; the error comes with the name of the header.
+pub(in crate::scenario) fn literal_headers(
+    raw: &BTreeMap<String, String>,
+) -> Result<Vec<(String, String)>, (String, String)> {
+    raw.iter()
+        .map(|(name, value)| {
+            check_header(name, value).map_err(|why| (name.clone(), why.to_owned()))?;
+            Ok((name.clone(), value.clone()))
+        })
+        .collect()
+}
+
+fn check_header(name: &str, value: &str) -> Result<(), &'static str> {
+    if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+        return Err("is not a header name: letters, digits and `-`");
+    }
+    if OWN.contains(&name.to_ascii_lowercase().as_str()) {
+        return Err("is written by the client itself; remove it");
+    }
+    if http::HeaderValue::from_str(value).is_err() {
+        return Err("is not a header value: visible ASCII without line ends");
+    }
+    Ok(())
 }

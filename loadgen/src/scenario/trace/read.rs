@@ -14,7 +14,7 @@ use super::{
     line::{Clock, Timestamp},
     store::{Builder, Kind, Request},
 };
-use crate::scenario::text;
+use crate::scenario::content::text;
 
 /// Headers that every client writes itself: recorded ones are left out.
 const LEFT_OUT: [&str; 4] = ["host", "content-length", "connection", "transfer-encoding"];
@@ -282,7 +282,7 @@ fn check_path(path: &str) -> Result<(), Mistake> {
 
 fn headers(mut raw: BTreeMap<String, String>) -> Result<Vec<(String, String)>, Mistake> {
     raw.retain(|name, _| !LEFT_OUT.contains(&name.to_ascii_lowercase().as_str()));
-    text::headers(&raw).map_err(|(name, why)| ("headers", format!("`{name}` {why}")))
+    text::literal_headers(&raw).map_err(|(name, why)| ("headers", format!("`{name}` {why}")))
 }
 
 /// Where a field of a JSON line is written; the beginning of the line if it is not.
