@@ -28,6 +28,10 @@ pub enum Command {
     Sample(crate::sample::command::Args),
     /// Draw a flame graph of what a process spends its CPU time on.
     Profile(crate::profile::command::Args),
+    /// Find the highest rate, or the most users, with which the objectives hold.
+    Search(crate::search::command::Args),
+    /// Join the shards of a run into one run folder, without loss.
+    Merge(crate::merge::command::Args),
     /// Serve the documented endpoints with a declared capacity: a stand-in for an API replica.
     Replica(crate::replica::command::Args),
     /// Compare reverse proxies: weir, nginx and HAProxy under the same load on this machine.
@@ -52,6 +56,8 @@ impl Cli {
             Command::Report(args) => crate::report::command::execute(args),
             Command::Sample(args) => crate::sample::command::execute(args),
             Command::Profile(args) => crate::profile::command::execute(args),
+            Command::Search(args) => crate::search::command::execute(args),
+            Command::Merge(args) => crate::merge::command::execute(args),
             Command::Replica(args) => crate::replica::command::execute(args),
             Command::Versus(args) => crate::versus::command::execute(args),
             Command::Engines(args) => crate::calibrate::engines::execute(args),

@@ -12,15 +12,18 @@ mod order;
 mod overhead;
 mod place;
 mod print;
+mod shard;
 mod stage;
 mod stages;
 mod validity;
 mod watching;
+mod warm;
 
 pub use order::{Keep, Order, Setup, Subject};
 pub use overhead::overhead;
 pub(crate) use stage::{apply_tuning, places};
 pub use watching::Watching;
+pub use warm::{Cooled, Probed, Warm};
 
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -151,11 +154,13 @@ pub fn measure(
         .transpose()
         .map_err(place::failed("read the proxy's access log"))?
         .flatten();
+    let reach = lint::reach(&struck.facts);
+    let judged = shard::thresholds(setup.options.shard, &order.thresholds);
     let verdict = judge::judge_exactly(
         &summary,
         driven.outcome.recording.totals(),
-        &order.thresholds,
-        lint::reach(&struck.facts),
+        &judged,
+        reach,
     );
     let gate = judge::gate(&verdict, &summary.validity);
     let mut provenance = Provenance::collect(created_at.clone());
@@ -173,6 +178,8 @@ pub fn measure(
             None => gate.text().to_owned(),
         },
         stopped,
+        shard: shard::record(&setup.options, reach),
+        merged: None,
         topology: struck.topology,
         scenario: serde_json::to_value(&order.scenario).unwrap_or_default(),
         proxy_config: struck.proxy_config,

@@ -103,6 +103,12 @@ impl Stage {
         watched
     }
 
+    /// The first process that ended though it should run.
+    pub(super) fn ended(&mut self) -> Option<TopologyError> {
+        let topology = self.topology.as_mut()?;
+        topology.check().err()
+    }
+
     /// Puts limits back and stops what was started.
     pub(super) fn strike(mut self) -> Struck {
         let topology = &mut self.topology;

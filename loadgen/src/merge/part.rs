@@ -84,7 +84,8 @@ fn check(parts: &[Part]) -> Result<(), MergeError> {
 
 /// Whether two shards were run with the same input.
 fn same(first: &Part, other: &Part) -> Result<(), MergeError> {
-    let thresholds = |part: &Part| serde_json::to_value(&part.record.thresholds).unwrap_or_default();
+    let thresholds =
+        |part: &Part| serde_json::to_value(&part.record.thresholds).unwrap_or_default();
     let version = |part: &Part| {
         let version = part.record.provenance.versions.get("weir-bench");
         Value::from(version.map_or("", String::as_str))
@@ -133,9 +134,8 @@ fn difference(path: &str, ours: &Value, theirs: &Value) -> Option<(String, Strin
         (Value::Object(a), Value::Object(b)) => {
             let keys: std::collections::BTreeSet<_> = a.keys().chain(b.keys()).collect();
             keys.into_iter().find_map(|key| {
-                let value = |of: &serde_json::Map<String, Value>| {
-                    of.get(key).cloned().unwrap_or_default()
-                };
+                let value =
+                    |of: &serde_json::Map<String, Value>| of.get(key).cloned().unwrap_or_default();
                 difference(&format!("{path}.{key}"), &value(a), &value(b))
             })
         }

@@ -63,7 +63,9 @@ pub(super) fn join(
             add(&mut rows, &header, &values);
         }
     }
-    let texts = rows.values().map(|row| finished(&header, row, response, lag));
+    let texts = rows
+        .values()
+        .map(|row| finished(&header, row, response, lag));
     Ok(Series {
         rows: texts.collect(),
         header,

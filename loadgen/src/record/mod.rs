@@ -9,7 +9,7 @@ mod connections;
 mod failure;
 mod hlog;
 mod interval;
-
+mod intervals;
 mod recorder;
 mod sums;
 
@@ -18,12 +18,13 @@ use std::{
     io,
     path::Path,
     sync::{Mutex, PoisonError},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use hdrhistogram::Histogram;
 
-use self::hlog::IntervalLog;
+pub(crate) use self::hlog::IntervalLog;
+pub use self::intervals::{LogError, LoggedInterval, read_log};
 pub(crate) use self::{
     collect::{Collector, by_frequency},
     connections::Connections,
@@ -162,7 +163,8 @@ impl Recording {
 
     /// Writes `response.hlog` and `service.hlog` (and `send_lag.hlog` for an open model):
     /// HdrHistogram V2 interval logs, values in microseconds, one line per second and endpoint,
-    /// tagged with the endpoint's name.
+    /// tagged with the endpoint's name. When requests had to wait for a connection, how long is in
+    /// `connection_wait.hlog`, one line for the whole run.
     ///
     /// # Errors
     ///
@@ -184,6 +186,17 @@ impl Recording {
             lag.save(
                 &folder.join("send_lag.hlog"),
                 "Send lag: intended to actual send",
+                start,
+            )?;
+        }
+        let wait = self.totals.connection_wait.as_ref();
+        if let Some(wait) = wait.filter(|wait| !wait.is_empty()) {
+            let length: f64 = self.rows.iter().map(|row| row.length_s).sum();
+            let mut log = IntervalLog::new();
+            log.append(wait, Duration::ZERO, Duration::from_secs_f64(length), None)?;
+            log.save(
+                &folder.join("connection_wait.hlog"),
+                "Wait for a free connection, of the requests that found none",
                 start,
             )?;
         }

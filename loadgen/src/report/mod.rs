@@ -13,6 +13,7 @@ mod page;
 mod plots;
 mod provenance;
 mod record;
+mod sheet;
 
 pub use comparison::{
     ComparisonRecord, RunCard, RunTuning, ScalingPair, ScalingRecord, ScenarioOverhead,
@@ -25,6 +26,7 @@ pub use record::{
     Change, Growth, Overhead, OverheadRow, ProfileRecord, ReplicaRecord, RunRecord, StageBreakdown,
     StageRow, TopologyRecord, TuningRecord,
 };
+pub use sheet::{Kind, Sheet, SheetTable, write_sheet};
 
 #[cfg(test)]
 pub(crate) mod tests;

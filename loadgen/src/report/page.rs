@@ -113,6 +113,22 @@ pub(crate) fn render_comparison(
         .render(context)?)
 }
 
+/// Makes a page of tiles, charts and tables.
+///
+/// # Errors
+///
+/// When a chart or the template cannot be rendered.
+pub(crate) fn render_sheet(sheet: &super::Sheet) -> Result<String, PageError> {
+    let charts = charts(&sheet.plots)?;
+    let context = context! {
+        title => sheet.title.clone(),
+        sheet => Value::from(Serde(sheet)),
+        charts => Value::from(Serde(&charts)),
+        tokens => token_css(),
+    };
+    Ok(environment()?.get_template("sheet.html")?.render(context)?)
+}
+
 /// Writes `report.html` into a run folder.
 ///
 /// # Errors
@@ -181,6 +197,7 @@ pub(super) fn environment() -> Result<Environment<'static>, minijinja::Error> {
     environment.add_template("base.html", include_str!("templates/base.html"))?;
     environment.add_template("parts.html", include_str!("templates/parts.html"))?;
     environment.add_template("report.html", include_str!("templates/report.html"))?;
+    environment.add_template("sheet.html", include_str!("templates/sheet.html"))?;
     environment.add_template("comparison.html", include_str!("templates/comparison.html"))?;
     environment.add_template("document.html", include_str!("templates/document.html"))?;
     environment.add_template("style.css", include_str!("templates/style.css"))?;

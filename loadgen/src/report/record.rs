@@ -7,6 +7,7 @@ use super::Provenance;
 use crate::{
     judge::{Row, Thresholds},
     lint::Finding,
+    shard::{MergeRecord, ShardRecord},
 };
 
 /// What `run.json` holds.
@@ -25,6 +26,12 @@ pub struct RunRecord {
     /// Base URLs that were driven.
     #[serde(default)]
     pub targets: Vec<String>,
+    /// Which part of a run this is, when it was split.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<ShardRecord>,
+    /// What this run was joined from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged: Option<MergeRecord>,
     /// Why the run ended early, in words that follow "stopped"; none when it did not.
     #[serde(default)]
     pub stopped: Option<String>,

@@ -210,6 +210,8 @@ fn record(id: &str, topology: &str, summary: &Summary) -> RunRecord {
         label: topology.into(),
         targets: vec!["http://127.0.0.1:40000".into()],
         stopped: None,
+        shard: None,
+        merged: None,
         topology: Some(TopologyRecord {
             name: topology.into(),
             description: "Two replicas behind weir.".into(),

@@ -1,6 +1,9 @@
 //! `weir-bench run`: drive a topology or a target that is already running, and judge it.
 
-use std::{process::ExitCode, time::Duration};
+use std::{
+    process::ExitCode,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::Context as _;
 use clap::ValueEnum;
@@ -10,6 +13,7 @@ use crate::{
     exit::Usage,
     measure::{Order, Subject, command::Printing},
     scenario::{self, Overrides, Scenario},
+    shard::{Shard, StartAt},
     topology::TopologySpec,
     units::{Rate, parse_duration},
     view,
@@ -43,6 +47,14 @@ pub struct Args {
     /// Source addresses in 127.0.0.0/8 to spread connections over.
     #[arg(long, default_value_t = 1, value_name = "N")]
     source_addresses: u32,
+    /// Do only this part of the run: number and total, such as 2/8, or auto/8 to take the number
+    /// from JOB_COMPLETION_INDEX. `weir-bench merge` joins the parts.
+    #[arg(long, value_name = "I/N", conflicts_with = "topology")]
+    shard: Option<Shard>,
+    /// When the load begins: +10s, next:60s (next full minute), an RFC 3339 time, or seconds since
+    /// 1970. Give all shards the same.
+    #[arg(long, value_name = "TIME")]
+    start_at: Option<StartAt>,
     /// Print the summary as JSON instead of text.
     #[arg(long)]
     json: bool,
@@ -140,19 +152,29 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
             Subject::Running(target.map_err(Usage::new)?)
         }
     };
+    let start_at = args
+        .start_at
+        .map(|start| start.resolve(SystemTime::now()))
+        .transpose()
+        .map_err(Usage::new)?;
     let measuring = &args.measuring;
     let thresholds = measuring.thresholds(&scenario)?;
     let setup = measuring.setup(RunOptions {
         threads: args.threads,
         source_addresses: args.source_addresses,
+        shard: args.shard.unwrap_or_default(),
+        start_at,
         ..RunOptions::default()
     });
-    let order = Order {
+    let mut order = Order {
         scenario,
         subject,
         thresholds,
         label: measuring.label.clone(),
     };
+    if let Some(shard) = args.shard.filter(|shard| !shard.is_whole()) {
+        order.label = Some(shard.label(&order.label()));
+    }
     let stop = StopToken::on_signals().context("installing signal handlers")?;
     let view = if args.quiet {
         view::Choice::None

@@ -26,6 +26,7 @@ pub use self::{
     target::{BaseUrl, Target, TargetError},
 };
 use crate::{judge::slo::Rule, record::Recording, shard::Shard, summary::Summary};
+pub(crate) use summarise::latency;
 
 /// How to run, apart from what the scenario says.
 #[derive(Debug, Clone)]

@@ -108,7 +108,7 @@ fn share(part: u64, whole: u64) -> f64 {
 }
 
 /// Percentiles of a histogram of microseconds, in milliseconds.
-fn latency(histogram: &Histogram<u64>) -> Latency {
+pub(crate) fn latency(histogram: &Histogram<u64>) -> Latency {
     if histogram.is_empty() {
         return Latency::default();
     }

@@ -20,6 +20,9 @@ pub use self::{
 /// Environment variable that numbers the pods of an indexed Kubernetes Job, from 0.
 pub const INDEX_VARIABLE: &str = "JOB_COMPLETION_INDEX";
 
+/// Between the label of a run and the number of a part of it.
+const LABEL: &str = "-shard-";
+
 /// Most shards of a run.
 const MOST: u32 = 10_000;
 
@@ -114,6 +117,18 @@ impl Shard {
     #[must_use]
     pub fn of(self) -> u32 {
         self.of
+    }
+
+    /// The label of a run, for this part of it.
+    #[must_use]
+    pub fn label(self, whole: &str) -> String {
+        format!("{whole}{LABEL}{}-of-{}", self.number(), self.of)
+    }
+
+    /// The label of the whole run, from that of a part.
+    #[must_use]
+    pub fn whole_label(part: &str) -> &str {
+        part.rsplit_once(LABEL).map_or(part, |(whole, _)| whole)
     }
 
     /// Whether the run is not split.
