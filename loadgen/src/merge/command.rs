@@ -68,20 +68,15 @@ fn text(merged: &Merged) -> String {
         "shard",
         "machine",
         "began",
-        "late",
         "requests",
         "requests/s",
         "measurement",
     ]);
     for shard in &merged.shards.shards {
-        let late = shard
-            .late_s
-            .map_or_else(|| "–".to_owned(), |late| format!("{:.0} ms", late * 1e3));
         table.add_row([
             format!("{}/{}", shard.number, merged.shards.shards.len()),
             shard.host.clone(),
             shard.started_at.clone(),
-            late,
             shard.requests.to_string(),
             format!("{:.1}", shard.throughput_rps),
             word(shard.verdict).to_owned(),

@@ -12,7 +12,7 @@ mod total;
 
 use std::{
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 pub use self::error::MergeError;
@@ -219,21 +219,14 @@ fn compare_clocks(parts: &[Part], summary: &mut Summary) -> MergeRecord {
             ),
         );
     }
-    let shard = |part: &Part| {
-        let started = start_of(&part.summary);
-        let warmup = Duration::from_secs_f64(part.summary.warmup_s.max(0.0));
-        let asked = part.shard.start_at.as_deref();
-        let asked = asked.and_then(|at| humantime::parse_rfc3339(at).ok());
-        MergedShard {
-            number: part.shard.number,
-            folder: part.record.id.clone(),
-            host: part.record.provenance.host.name.clone(),
-            started_at: part.summary.started_at.clone(),
-            late_s: asked.map(|at| seconds(started) - seconds(at + warmup)),
-            requests: part.summary.requests,
-            throughput_rps: part.summary.throughput_rps,
-            verdict: part.summary.validity.verdict,
-        }
+    let shard = |part: &Part| MergedShard {
+        number: part.shard.number,
+        folder: part.record.id.clone(),
+        host: part.record.provenance.host.name.clone(),
+        started_at: part.summary.started_at.clone(),
+        requests: part.summary.requests,
+        throughput_rps: part.summary.throughput_rps,
+        verdict: part.summary.validity.verdict,
     };
     MergeRecord {
         shards: parts.iter().map(shard).collect(),

@@ -158,8 +158,10 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
         &objectives,
         budget,
         || began.elapsed(),
-        |level, _| {
-            let probe = at(level).map_err(|error| anyhow::Error::from(Usage::new(error)))?;
+        |level, number| {
+            let mut probe = at(level).map_err(|error| anyhow::Error::from(Usage::new(error)))?;
+            // A fresh probe has fresh arrivals: the same ones again would confirm nothing.
+            probe.seed = scenario.seed.wrapping_add(number);
             let summary = warm
                 .probe(&probe, Arc::new(NoProgress), &stop)
                 .map_err(as_usage)?;
@@ -236,11 +238,10 @@ fn exit(answer: &Answer) -> Exit {
 /// One probe in one line.
 fn line(probe: &ProbeRecord, over: Over) -> String {
     let figures = &probe.figures;
-    let why = if probe.why.is_empty() {
-        String::new()
-    } else {
-        format!(": {}", probe.why.join("; "))
-    };
+    let why = probe
+        .why
+        .first()
+        .map_or_else(String::new, |why| format!(": {why}"));
     format!(
         "{:>3} {:<8} {:>14}  {:>8.1}/s  p99 {:>9}  errors {:>7}  {}{why}",
         probe.number,

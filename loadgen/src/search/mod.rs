@@ -63,7 +63,8 @@ pub struct Budget {
 
 /// Searches: makes probes until there is an answer, the budget runs out, or `stopped` says so.
 ///
-/// `elapsed` is the time since the search began; `probe` makes one at a level; `tell` hears of each.
+/// `elapsed` is the time since the search began; `probe` makes one at a level, numbered from 1, and gives none
+/// when somebody asked for an end; `tell` hears of each.
 ///
 /// # Errors
 ///
@@ -73,7 +74,7 @@ pub fn search<E>(
     least_served: f64,
     budget: Budget,
     mut elapsed: impl FnMut() -> Duration,
-    mut probe: impl FnMut(f64, Purpose) -> Result<Option<Probed>, E>,
+    mut probe: impl FnMut(f64, u64) -> Result<Option<Probed>, E>,
     mut tell: impl FnMut(&ProbeRecord),
 ) -> Result<(Found, Vec<ProbeRecord>), E> {
     let mut finder = Finder::new(bounds);
@@ -88,7 +89,7 @@ pub fn search<E>(
             finder.give_up();
             continue;
         }
-        let Some(probed) = probe(level, purpose)? else {
+        let Some(probed) = probe(level, probes.len() as u64 + 1)? else {
             finder.give_up();
             continue;
         };

@@ -50,8 +50,6 @@ pub struct MergedShard {
     pub host: String,
     /// When its measured part began by the clock of that machine, RFC 3339.
     pub started_at: String,
-    /// Later than the start that was asked for by this much, seconds; none without `--start-at`.
-    pub late_s: Option<f64>,
     /// Requests completed.
     pub requests: u64,
     /// Requests per second that succeeded.
