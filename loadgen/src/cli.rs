@@ -30,6 +30,8 @@ pub enum Command {
     Profile(crate::profile::command::Args),
     /// Find the highest rate, or the most users, with which the objectives hold.
     Search(crate::search::command::Args),
+    /// Measure throughput and latency at several levels of load, in interleaved order.
+    Sweep(crate::sweep::command::Args),
     /// Join the shards of a run into one run folder, without loss.
     Merge(crate::merge::command::Args),
     /// Serve the documented endpoints with a declared capacity: a stand-in for an API replica.
@@ -57,6 +59,7 @@ impl Cli {
             Command::Sample(args) => crate::sample::command::execute(args),
             Command::Profile(args) => crate::profile::command::execute(args),
             Command::Search(args) => crate::search::command::execute(args),
+            Command::Sweep(args) => crate::sweep::command::execute(args),
             Command::Merge(args) => crate::merge::command::execute(args),
             Command::Replica(args) => crate::replica::command::execute(args),
             Command::Versus(args) => crate::versus::command::execute(args),

@@ -30,6 +30,7 @@ pub mod shard;
 pub mod stats;
 pub mod stdio;
 pub mod summary;
+pub mod sweep;
 pub mod topology;
 pub mod units;
 pub mod versus;

@@ -156,12 +156,7 @@ pub fn measure(
         .flatten();
     let reach = lint::reach(&struck.facts);
     let judged = shard::thresholds(setup.options.shard, &order.thresholds);
-    let verdict = judge::judge_exactly(
-        &summary,
-        driven.outcome.recording.totals(),
-        &judged,
-        reach,
-    );
+    let verdict = judge::judge_exactly(&summary, driven.outcome.recording.totals(), &judged, reach);
     let gate = judge::gate(&verdict, &summary.validity);
     let mut provenance = Provenance::collect(created_at.clone());
     if let Some(version) = struck.proxy_version {

@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf};
 
 use crate::{
-    record::LogError,
+    record::{HlogError, LogError},
     report::{FolderError, PageError},
 };
 
@@ -16,6 +16,9 @@ pub enum MergeError {
     /// An interval log.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// A joined interval log.
+    #[error(transparent)]
+    Joined(#[from] HlogError),
     /// The report.
     #[error(transparent)]
     Page(#[from] PageError),
@@ -104,6 +107,7 @@ impl MergeError {
             Self::Folder(FolderError::Io { .. })
             | Self::Log(LogError::Io { .. })
             | Self::Write { .. }
+            | Self::Joined(_)
             | Self::Page(_) => false,
             Self::Folder(_)
             | Self::Log(_)

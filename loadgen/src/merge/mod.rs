@@ -22,7 +22,7 @@ use self::{
     total::Logs,
 };
 use crate::{
-    judge::{self, Gate, Reach},
+    judge::{self, Gate, LoggedHistograms, Reach},
     record::read_log,
     report::{Provenance, RunFolder, RunRecord, now_utc, write_page},
     shard::{MergeRecord, MergedShard, Shard},
@@ -71,15 +71,9 @@ pub fn merge(
     let shards = compare_clocks(&parts, &mut summary);
     note_targets(&parts, &mut summary);
 
-    let thresholds = first.record.thresholds.clone();
-    let reach = first.shard.reach_rps.map(|rps| Reach { rps });
-    let verdict = judge::judge(&summary, &thresholds, reach);
-    let gate = judge::gate(&verdict, &summary.validity);
     let mut record = RunRecord {
         provenance: Provenance::collect(now_utc()),
         label: Shard::whole_label(&first.record.label).to_owned(),
-        verdict,
-        gate: gate.text().to_owned(),
         stopped: parts.iter().find_map(|part| part.record.stopped.clone()),
         growth: growth(&parts),
         targets: targets(&parts),
@@ -90,6 +84,11 @@ pub fn merge(
     let folder = make_folder(&record)?;
     record.id = folder.name();
     write(&folder, &logs, &series, start_of(&summary))?;
+    let reach = first.shard.reach_rps.map(|rps| Reach { rps });
+    let histograms = LoggedHistograms::read(&folder)?;
+    record.verdict = judge::judge_exactly(&summary, &histograms, &record.thresholds, reach);
+    let gate = judge::gate(&record.verdict, &summary.validity);
+    record.gate = gate.text().to_owned();
     folder.save(&record, &summary)?;
     write_page(&folder)?;
     Ok(Merged {

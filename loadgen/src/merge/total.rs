@@ -68,6 +68,7 @@ pub(super) fn join(parts: &[Part], logs: &Logs) -> Option<Summary> {
         intervals: intervals(parts, &logs.response),
         processes: processes(parts),
         validity: validity(parts),
+        aborted: each().find_map(|part| part.aborted.clone()),
         distributions: Distributions::of(&response, &service),
         extra: extra(parts, logs, duration_s, requests),
     })

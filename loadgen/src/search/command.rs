@@ -7,14 +7,14 @@ use std::{
 };
 
 use super::{
-    Answer, Bounds, Budget, FILE, Objectives, Over, ProbeRecord, Procedure, SearchRecord,
+    Answer, Bounds, Budget, FILE, Over, ProbeRecord, Procedure, SearchRecord,
     level::{Lengths, at_level},
     page,
     subject::SubjectArgs,
 };
 use crate::{
     exit::{Exit, Usage},
-    judge::{self, milliseconds, percent, plain_table, slo},
+    judge::{self, Thresholds, milliseconds, percent, plain_table, slo},
     measure::{Warm, command::as_usage},
     report::{Provenance, RunFolder, now_utc, write_sheet},
     run::NoProgress,
@@ -135,11 +135,12 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
     let at = |level| at_level(&scenario, args.over, level, lengths);
     let heaviest = at(bounds.max).map_err(Usage::new)?;
     at(bounds.min).map_err(Usage::new)?;
-    let (order, setup) = args.subject.order(heaviest)?;
-    let objectives = Objectives {
+    let objectives: Vec<String> = rules.iter().map(ToString::to_string).collect();
+    let thresholds = Thresholds {
         rules,
-        least_served: args.served,
+        ..Thresholds::default()
     };
+    let (order, setup) = args.subject.order(heaviest, thresholds)?;
     let stop = SubjectArgs::stop_token()?;
     let folder = args.subject.folder("search", &order)?;
     let created_at = now_utc();
@@ -155,17 +156,17 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
     };
     let searched = super::search(
         bounds,
-        &objectives,
+        args.served,
         budget,
         || began.elapsed(),
         |level, number| {
             let mut probe = at(level).map_err(|error| anyhow::Error::from(Usage::new(error)))?;
             // A fresh probe has fresh arrivals: the same ones again would confirm nothing.
             probe.seed = scenario.seed.wrapping_add(number);
-            let summary = warm
+            let probed = warm
                 .probe(&probe, Arc::new(NoProgress), &stop)
                 .map_err(as_usage)?;
-            Ok((!stop.is_stopped()).then_some(summary))
+            Ok((!stop.is_stopped()).then_some(probed))
         },
         |probe| {
             if !args.quiet {
@@ -187,7 +188,7 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
         provenance,
         scenario: serde_json::to_value(&scenario).unwrap_or_default(),
         over: args.over,
-        objectives: objectives.rules.iter().map(ToString::to_string).collect(),
+        objectives,
         procedure: Procedure {
             min: bounds.min,
             max: bounds.max,

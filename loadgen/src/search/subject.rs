@@ -87,12 +87,17 @@ impl SubjectArgs {
         Ok(overrides.apply(scenario).map_err(Usage::new)?)
     }
 
-    /// What is driven, and how; `heaviest` is the scenario that limits are raised for.
+    /// What is driven, and how; `heaviest` is the scenario that limits are raised for, and
+    /// `thresholds` are what each run is held against.
     ///
     /// # Errors
     ///
     /// [`Usage`] when the target or the topology is not acceptable.
-    pub fn order(&self, heaviest: Scenario) -> anyhow::Result<(Order, Setup)> {
+    pub fn order(
+        &self,
+        heaviest: Scenario,
+        thresholds: Thresholds,
+    ) -> anyhow::Result<(Order, Setup)> {
         let subject = match &self.topology {
             Some(topology) => Subject::Topology(TopologySpec::load(topology).map_err(Usage::new)?),
             None => {
@@ -103,7 +108,7 @@ impl SubjectArgs {
         let order = Order {
             scenario: heaviest,
             subject,
-            thresholds: Thresholds::default(),
+            thresholds,
             label: None,
         };
         let setup = Setup {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     exit::{Exit, Usage},
-    judge::{milliseconds, percent, plain_table, wrapped},
+    judge::{Thresholds, milliseconds, percent, plain_table, wrapped},
     measure::{Warm, command::as_usage},
     report::{Provenance, RunFolder, now_utc, write_sheet},
     run::NoProgress,
@@ -122,7 +122,7 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
         at(*level)?;
     }
     let highest = wanted.last().copied().unwrap_or(1.0);
-    let (order, setup) = args.subject.order(at(highest)?)?;
+    let (order, setup) = args.subject.order(at(highest)?, Thresholds::default())?;
     let stop = SubjectArgs::stop_token()?;
     let folder = args.subject.folder("sweep", &order)?;
     let created_at = now_utc();
@@ -140,10 +140,10 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
         let at_s = began.elapsed().as_secs_f64();
         let mut chances = SECOND_CHANCES;
         loop {
-            let summary = warm
+            let probed = warm
                 .probe(&run, Arc::new(NoProgress), &stop)
                 .map_err(as_usage)?;
-            let invalid = summary.validity.verdict == Verdict::Invalid;
+            let invalid = probed.summary.validity.verdict == Verdict::Invalid;
             if invalid && chances > 0 && !stop.is_stopped() {
                 chances -= 1;
                 continue;
@@ -153,7 +153,7 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
                 at_s,
                 level,
                 repeat: repeat + 1,
-                figures: Figures::of(&summary),
+                figures: Figures::of(&probed.summary),
             });
         }
     };
@@ -295,7 +295,16 @@ fn write_csv(path: &Path, record: &SweepRecord) -> io::Result<()> {
 
 fn text(record: &SweepRecord, folder: &RunFolder) -> String {
     let mut table = plain_table(&[
-        "level", "runs", "requests/s", "least", "most", "p50", "p95", "p99", "errors", "served",
+        "level",
+        "runs",
+        "requests/s",
+        "least",
+        "most",
+        "p50",
+        "p95",
+        "p99",
+        "errors",
+        "served",
     ]);
     for level in &record.levels {
         let runs = match level.invalid {

@@ -15,22 +15,27 @@ use crate::{
 pub(super) fn sheet(record: &SweepRecord) -> Sheet {
     let over = record.over.text();
     let invalid: usize = record.levels.iter().map(|level| level.invalid).sum();
-    let best = record.levels.iter().max_by(|a, b| {
-        a.throughput_rps
-            .median
-            .total_cmp(&b.throughput_rps.median)
-    });
+    let best = record
+        .levels
+        .iter()
+        .max_by(|a, b| a.throughput_rps.median.total_cmp(&b.throughput_rps.median));
     let mut tiles = vec![
         (record.levels.len().to_string(), format!("levels of {over}")),
         (
             record.runs.len().to_string(),
-            format!("runs of {} s, {invalid} invalid", rounded(record.measured_s)),
+            format!(
+                "runs of {} s, {invalid} invalid",
+                rounded(record.measured_s)
+            ),
         ),
     ];
     if let Some(best) = best {
         tiles.push((
             format!("{:.0}/s", best.throughput_rps.median),
-            format!("most throughput (median), at {}", record.over.level(best.level)),
+            format!(
+                "most throughput (median), at {}",
+                record.over.level(best.level)
+            ),
         ));
     }
     let mut notes = vec![
@@ -160,7 +165,16 @@ fn latency(record: &SweepRecord) -> Plot {
 
 fn table(record: &SweepRecord) -> SheetTable {
     let header = [
-        "level", "runs", "throughput", "least", "most", "p50", "p95", "p99", "errors", "served",
+        "level",
+        "runs",
+        "throughput",
+        "least",
+        "most",
+        "p50",
+        "p95",
+        "p99",
+        "errors",
+        "served",
     ];
     let row = |level: &LevelRecord| {
         let runs = if level.invalid == 0 {

@@ -137,7 +137,7 @@ impl Range {
 
 /// Sums up each level, rising.
 #[must_use]
-pub fn levels(runs: &[SweepRun]) -> Vec<LevelRecord> {
+pub(super) fn levels(runs: &[SweepRun]) -> Vec<LevelRecord> {
     let mut levels: Vec<f64> = runs.iter().map(|run| run.level).collect();
     levels.sort_by(f64::total_cmp);
     levels.dedup();
@@ -198,7 +198,7 @@ pub struct LawRecord {
 /// # Errors
 ///
 /// A sentence that says why there is no law: too few levels, or not over concurrency.
-pub fn law(over: Over, runs: &[SweepRun]) -> Result<LawRecord, String> {
+pub(super) fn law(over: Over, runs: &[SweepRun]) -> Result<LawRecord, String> {
     if over == Over::Rate {
         return Err(
             "a sweep over the rate has no concurrency to fit the scalability law to".to_owned(),
