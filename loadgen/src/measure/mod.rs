@@ -16,14 +16,14 @@ mod shard;
 mod stage;
 mod stages;
 mod validity;
-mod watching;
 mod warm;
+mod watching;
 
 pub use order::{Keep, Order, Setup, Subject};
 pub use overhead::overhead;
 pub(crate) use stage::{apply_tuning, places};
-pub use watching::Watching;
 pub use warm::{Cooled, Probed, Warm};
+pub use watching::Watching;
 
 use std::{io, path::PathBuf, sync::Arc};
 
