@@ -1,6 +1,9 @@
 //! A target that stays up for several short runs: searches and sweeps probe it again and again.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde_json::Value;
 
@@ -18,6 +21,7 @@ pub struct Warm {
     stage: Stage,
     order: Order,
     setup: Setup,
+    folder: PathBuf,
 }
 
 /// One run on a warm target.
@@ -61,6 +65,7 @@ impl Warm {
             stage: Stage::set(&order, &setup, folder, stop)?,
             order,
             setup,
+            folder: folder.to_owned(),
         })
     }
 
@@ -77,7 +82,14 @@ impl Warm {
         stop: &StopToken,
     ) -> Result<Probed, MeasureError> {
         self.order.scenario = scenario.clone();
-        let driven = load::run(&self.order, &self.setup, &self.stage, progress, stop)?;
+        let driven = load::run(
+            &self.order,
+            &self.setup,
+            &self.stage,
+            &self.folder,
+            progress,
+            stop,
+        )?;
         let mut summary = driven.outcome.summary;
         validity::complete(
             &mut summary,
