@@ -95,12 +95,13 @@ mod tests {
                 .or_insert_with(latency_histogram);
             histogram.record(*value).unwrap();
         }
-        let interval = |((second, tag), histogram)| LoggedInterval {
-            tag: TAGS[tag].map(str::to_owned),
-            start: Duration::from_secs(second),
-            length: Duration::from_secs(1),
-            histogram,
-        };
+        let interval =
+            |((second, tag), histogram): ((u64, usize), Histogram<u64>)| LoggedInterval {
+                tag: TAGS[tag].map(str::to_owned),
+                start: Duration::from_secs(second),
+                length: Duration::from_secs(1),
+                histogram,
+            };
         intervals.into_iter().map(interval).collect()
     }
 
