@@ -1,7 +1,7 @@
 # The only commands a newcomer needs. Each installs what it lacks on Debian (as root), or names it.
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench bench-proxies bench-engines lint setup clean
+.PHONY: help build demo test torture bench bench-proxies bench-engines lint setup clean
 
 NEED := scripts/need.sh
 BENCH := target/release/weir-bench
@@ -34,6 +34,9 @@ bench-proxies: build ## only the proxies: weir, nginx, HAProxy
 bench-engines: build ## only the load generators: wire, session, wrk (hey and h2load when present)
 	@$(NEED) wrk:wrk
 	$(BENCH) engines --rounds $(ROUNDS) --seconds $(SECONDS_EACH) --json results/engines.json
+
+torture: build ## settings change 100 times a second for SECONDS_EACH*5 s under load; every answer is accounted for
+	WEIR_PROGRAMS=$(CURDIR)/target/release WEIR_TORTURE_SECONDS=$$(( $(SECONDS_EACH) * 5 )) cargo test -p weir-tests --test e2e torture:: -- --nocapture
 
 lint: ## rustfmt, clippy, rustdoc, all without warnings; scripts parse
 	@$(NEED) cmake:cmake

@@ -12,6 +12,8 @@ pub struct Admin {
     base: String,
     client: reqwest::Client,
     token: Option<String>,
+    /// What `If-Match` says.
+    expected: Option<u64>,
 }
 
 /// An answer of the admin API.
@@ -30,6 +32,7 @@ impl Admin {
             base: format!("http://{address}"),
             client,
             token: None,
+            expected: None,
         }
     }
 
@@ -50,6 +53,9 @@ impl Admin {
     pub async fn send(&self, method: &str, path: &str, body: Option<&str>) -> Answer {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
         let mut request = self.client.request(method, format!("{}{path}", self.base));
+        if let Some(expected) = self.expected {
+            request = request.header("if-match", format!("\"{expected}\""));
+        }
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
@@ -89,6 +95,15 @@ impl Admin {
 
     pub async fn try_patch(&self, body: &str) -> Answer {
         self.send("PATCH", "/v1/settings", Some(body)).await
+    }
+
+    /// A change that is made only while the settings are at this revision.
+    pub async fn patch_if(&self, revision: u64, body: &Value) -> Answer {
+        let conditional = Self {
+            expected: Some(revision),
+            ..self.clone()
+        };
+        conditional.try_patch(&body.to_string()).await
     }
 
     /// The effective settings.

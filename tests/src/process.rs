@@ -107,8 +107,12 @@ pub fn free_address() -> SocketAddr {
 
 /// The path of a program of this workspace: beside this test in the target directory.
 ///
-/// `make test` builds all of them first; if one is missing they are built here, once.
+/// `make test` builds all of them first; if one is missing they are built here, once. `WEIR_PROGRAMS` names
+/// another folder, for instance of optimised ones.
 pub fn program(name: &str) -> PathBuf {
+    if let Some(directory) = std::env::var_os("WEIR_PROGRAMS") {
+        return PathBuf::from(directory).join(name);
+    }
     static BUILT: OnceLock<()> = OnceLock::new();
     let test = std::env::current_exe().unwrap();
     let directory = test

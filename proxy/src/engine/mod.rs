@@ -156,7 +156,11 @@ impl Engine {
     /// # Errors
     /// [`PublishError`]; then everything is as it was.
     pub fn publish(&self, revision: u64, settings: &Arc<Settings>) -> Result<(), PublishError> {
-        Ok(self.shared.publish(revision, settings)?)
+        self.shared.publish(revision, settings)?;
+        // What is idle above a lowered limit goes now; what is busy stays until it is done.
+        self.shared.slots.shed(settings.connections.max);
+        sweep_pools(&self.shared);
+        Ok(())
     }
 
     /// The routes in force.
@@ -245,10 +249,14 @@ async fn sweep(shared: Arc<Shared>) {
     let mut tick = tokio::time::interval(SWEEP_EVERY);
     loop {
         tick.tick().await;
-        for upstream in &shared.snapshot.load().upstreams {
-            upstream
-                .pool
-                .sweep(upstream.keepalive_timeout, upstream.keepalive);
-        }
+        sweep_pools(&shared);
+    }
+}
+
+fn sweep_pools(shared: &Shared) {
+    for upstream in &shared.snapshot.load().upstreams {
+        upstream
+            .pool
+            .sweep(upstream.keepalive_timeout, upstream.keepalive);
     }
 }

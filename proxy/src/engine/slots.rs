@@ -50,6 +50,15 @@ impl Slots {
         })
     }
 
+    /// Asks idle client connections to close, the longest idle first, until no more than `max` are open or
+    /// none is idle.
+    pub(super) fn shed(&self, max: u32) {
+        let idle = self.idle.load(Ordering::Relaxed);
+        for _ in 0..self.open().saturating_sub(max).min(idle) {
+            self.reclaim.notify_one();
+        }
+    }
+
     /// Whether few places are left.
     pub(super) fn is_short(&self, max: u32) -> bool {
         self.open() + max / 16 >= max

@@ -232,3 +232,27 @@ async fn a_host_name_is_resolved() {
         .await;
     weir.get("/").await.expect(200);
 }
+
+#[tokio::test]
+async fn a_lower_max_conns_lets_what_is_in_flight_finish() {
+    let gate = Gate::closed();
+    let api = Origin::answering(Reply::text("a").when(&gate)).await;
+    let weir = Weir::before(&[&api]).start().await;
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        let mut client = weir.connect().await;
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        clients.push(client);
+    }
+    api.is_serving(5).await;
+    let servers = json!([{ "address": api.addr().to_string(), "max_conns": 2 }]);
+    weir.admin
+        .patch(json!({ "upstream": { "api": { "servers": servers } } }))
+        .await;
+    assert_eq!(weir.get("/").await.status, 502, "5 are in flight, 2 may be");
+    gate.open();
+    for mut client in clients {
+        client.answer().await.expect(200);
+    }
+    weir.get("/").await.expect(200);
+}

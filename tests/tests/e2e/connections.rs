@@ -119,6 +119,44 @@ async fn requests_in_flight_survive_a_lower_limit() {
 }
 
 #[tokio::test]
+async fn idle_connections_above_a_lower_limit_close_at_once_and_busy_ones_stay() {
+    let gate = Gate::closed();
+    let api = Origin::start({
+        let gate = gate.clone();
+        move |request| match request.target.as_str() {
+            "/held" => Reply::text("held").when(&gate),
+            _ => Reply::text("free"),
+        }
+    })
+    .await;
+    let weir = Weir::before(&[&api])
+        .with("connections.max = 200")
+        .start()
+        .await;
+    let mut idle = Vec::new();
+    for _ in 0..50 {
+        let mut client = weir.connect().await;
+        client.get("/").await.expect(200);
+        idle.push(client);
+    }
+    let mut busy = weir.connect().await;
+    busy.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    api.is_serving(1).await;
+    weir.admin
+        .patch(json!({ "connections": { "max": 20 } }))
+        .await;
+    assert!(idle.remove(0).closed().await.is_empty(), "the longest idle");
+    eventually_some("the others to go", async || {
+        (weir.metric("weir_connections{side=\"client\"}").await <= 20.0).then_some(())
+    })
+    .await;
+    gate.open();
+    assert_eq!(busy.answer().await.expect(200).text(), "held");
+    let mut newest = idle.pop().unwrap();
+    newest.get("/").await.expect(200);
+}
+
+#[tokio::test]
 async fn idle_clients_make_room_for_new_ones_the_longest_idle_first() {
     let api = Origin::named("a").await;
     let weir = Weir::before(&[&api])

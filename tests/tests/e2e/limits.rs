@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use weir_tests::{Conn, Origin, Weir};
+use weir_tests::{Conn, Origin, Weir, wait::eventually_some};
 
 /// A proxy with one rate limit on all requests. 1 a minute: within a test nothing drains.
 async fn limited(api: &Origin, limit: &str) -> Weir {
@@ -237,6 +237,45 @@ async fn rate_and_burst_can_be_changed_without_forgetting_anybody() {
         .await;
     tokio::time::sleep(Duration::from_millis(30)).await;
     assert!(admitted(&statuses(&mut client, 5).await) >= 1);
+}
+
+#[tokio::test]
+async fn a_key_above_a_lower_burst_waits_until_it_has_paid() {
+    let api = Origin::named("a").await;
+    let weir = limited(&api, "rate = '1r/m'\nburst = 9\nnodelay = true").await;
+    let mut client = weir.connect().await;
+    assert_eq!(admitted(&statuses(&mut client, 8).await), 8);
+    weir.admin
+        .patch(json!({ "rate_limit": { "z": { "burst": 2 } } }))
+        .await;
+    assert_eq!(admitted(&statuses(&mut client, 5).await), 0);
+    // 7 are owed; at 100 a second they are paid in 50 ms down to the burst.
+    weir.admin
+        .patch(json!({ "rate_limit": { "z": { "rate": "100r/s" } } }))
+        .await;
+    eventually_some("the key to be let in again", async || {
+        (admitted(&statuses(&mut client, 1).await) == 1).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_lower_max_keys_forgets_the_oldest() {
+    let api = Origin::named("a").await;
+    let weir = limited(&api, "rate = '1r/m'\nmax_keys = 100").await;
+    for last in 2..12 {
+        let mut client = Conn::open_from([127, 0, 0, last], weir.addr()).await;
+        assert_eq!(statuses(&mut client, 1).await, [200]);
+    }
+    weir.admin
+        .patch(json!({ "rate_limit": { "z": { "max_keys": 4 } } }))
+        .await;
+    let limits = weir.admin.get("/v1/limits").await.to_string();
+    assert!(limits.contains("\"keys\":4"), "{limits}");
+    let mut last = Conn::open_from([127, 0, 0, 11], weir.addr()).await;
+    assert_eq!(statuses(&mut last, 1).await, [429]);
+    let mut first = Conn::open_from([127, 0, 0, 2], weir.addr()).await;
+    assert_eq!(statuses(&mut first, 1).await, [200]);
 }
 
 #[tokio::test]

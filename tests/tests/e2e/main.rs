@@ -24,5 +24,6 @@ mod routing;
 mod settings;
 mod strictness;
 mod timeouts;
+mod torture;
 mod tuning;
 mod watching;

@@ -1,0 +1,260 @@
+//! Settings change a hundred times a second, at random, good ones and bad ones, while requests flow.
+//!
+//! Each state of the rate limit answers with a status of its own, so that every answer tells which
+//! settings it was decided by. It must be one that was in force at some time between the request and its answer.
+//!
+//! `make torture` runs it longer and with optimised programs; `WEIR_TORTURE_SECONDS` and
+//! `WEIR_TORTURE_SEED` choose length and seed.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
+
+use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
+use serde_json::{Value, json};
+use weir_tests::{Origin, Weir, client::Conn, wait::eventually, weir::Server as _};
+
+/// Connections that ask without a pause.
+const CLIENTS: usize = 16;
+/// Time between two changes.
+const EVERY: Duration = Duration::from_millis(10);
+
+/// A state of the limit: the status of its answers, from when on it may have been in force, and until when.
+#[derive(Debug, Clone, Copy)]
+struct State {
+    status: u16,
+    from: Instant,
+    until: Option<Instant>,
+}
+
+/// A request and its answer.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    status: u16,
+    asked: Instant,
+    answered: Instant,
+}
+
+fn number(name: &str, usual: u64) -> u64 {
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(usual)
+}
+
+/// Asks until told to stop; every answer must be a proper one.
+async fn ask(
+    address: std::net::SocketAddr,
+    path: &'static str,
+    stop: Arc<AtomicBool>,
+) -> Vec<Seen> {
+    let mut connection = Conn::open(address).await;
+    let mut seen = Vec::new();
+    while !stop.load(SeqCst) {
+        let asked = Instant::now();
+        let status = connection.get(path).await.status;
+        seen.push(Seen {
+            status,
+            asked,
+            answered: Instant::now(),
+        });
+    }
+    seen
+}
+
+/// A change of something other than the limit, which must not be felt at all.
+fn harmless(random: &mut SmallRng, second: &str) -> Value {
+    match random.random_range(0..8) {
+        0 => json!({"upstream": {"api": {"keepalive": random.random_range(0..64)}}}),
+        1 => json!({"connections": {"max": random.random_range(200..2000)}}),
+        2 => {
+            json!({"compression": {"enabled": random.random::<bool>(), "level": random.random_range(1..=9)}})
+        }
+        3 => {
+            json!({"timeouts": {"connect": format!("{}s", random.random_range(5..30)), "read": format!("{}s", random.random_range(20..60))}})
+        }
+        4 => {
+            json!({"upstream": {"api": {"balance": if random.random() { "least_conn" } else { "round_robin" }}}})
+        }
+        5 => json!({"upstream": {"api": {"retry": {"tries": random.random_range(1..4)}}}}),
+        6 => {
+            json!({"upstream": {"api": {"servers": [{"address": second, "weight": random.random_range(1..9)}]}}})
+        }
+        _ => json!({"client": {"max_body": format!("{}KiB", random.random_range(1..64))}}),
+    }
+}
+
+/// A change that must be refused.
+fn bad(random: &mut SmallRng) -> Value {
+    match random.random_range(0..5) {
+        0 => json!({"compression": {"level": 12}}),
+        1 => json!({"upstream": {"none": {"keepalive": 1}}}),
+        2 => json!({"rate_limit": {"code": {"rate": "fast"}}}),
+        3 => json!({"upstream": {"api": {"servers": []}}}),
+        _ => json!({"timeouts": {"connect": "0s"}, "connections": {"max": 300}}),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_answer_is_explained_by_settings_that_were_in_force() {
+    let (first, second) = (Origin::named("a").await, Origin::named("b").await);
+    let weir = Weir::before(&[&first, &second])
+        .with(
+            "access_log.enabled = false
+             connections.max = 1000
+             rate_limit.code = { rate = '1r/m', enabled = false }
+             route = [{ upstream = 'api', rate_limit = ['code'] }, { path = '/free', upstream = 'api' }]",
+        )
+        .start()
+        .await;
+    let seconds = number("WEIR_TORTURE_SECONDS", 2);
+    let seed = number("WEIR_TORTURE_SEED", 1);
+    let mut random = SmallRng::seed_from_u64(seed);
+    let stop = Arc::new(AtomicBool::new(false));
+    let (address, start) = (weir.addr(), Instant::now());
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|n| {
+            let path = if n % 4 == 0 { "/free" } else { "/" };
+            (path, tokio::spawn(ask(address, path, Arc::clone(&stop))))
+        })
+        .collect();
+    let admin = &weir.admin;
+    let states = Mutex::new(vec![State {
+        status: 200,
+        from: start,
+        until: None,
+    }]);
+    let enter = async |status: u16, limit: Value| {
+        let from = Instant::now();
+        admin.patch(json!({"rate_limit": {"code": limit}})).await;
+        let mut states = states.lock().unwrap();
+        if let Some(last) = states.last_mut() {
+            last.until = Some(Instant::now());
+        }
+        states.push(State {
+            status,
+            from,
+            until: None,
+        });
+    };
+    let other = second.addr().to_string();
+    let (mut changes, mut refused, mut overrides) = (0_u64, 0_u64, 0_u64);
+    let mut tick = tokio::time::interval(EVERY);
+    while start.elapsed() < Duration::from_secs(seconds) {
+        tick.tick().await;
+        changes += 1;
+        match random.random_range(0..10) {
+            0..5 => {
+                let status = 400 + u16::try_from(changes % 200).unwrap();
+                enter(status, json!({"enabled": true, "status": status})).await;
+            }
+            5 => enter(200, json!({"enabled": false})).await,
+            6 | 7 => {
+                admin.patch(harmless(&mut random, &other)).await;
+            }
+            8 => {
+                let settings = json!({"compression": {"min_length": random.random_range(1..999)}});
+                let body = json!({"settings": settings, "ttl": "1s", "owner": "torture"});
+                let made = admin
+                    .send("POST", "/v1/overrides", Some(&body.to_string()))
+                    .await;
+                assert!(matches!(made.status, 201 | 429), "{}", made.text);
+                overrides += u64::from(made.status == 201);
+            }
+            _ => {
+                let answer = admin.try_patch(&bad(&mut random).to_string()).await;
+                assert_eq!(answer.status, 422, "{}", answer.text);
+                refused += 1;
+            }
+        }
+    }
+    stop.store(true, SeqCst);
+    let took = start.elapsed();
+    let states = states.into_inner().unwrap();
+    let (mut answers, mut passed) = (0, 0);
+    for (path, client) in clients {
+        let seen = client.await.expect("a request failed");
+        answers += seen.len();
+        for answer in seen {
+            if path == "/free" {
+                assert_eq!(answer.status, 200, "no limit on this route; seed {seed}");
+                continue;
+            }
+            let fits = |state: &State| {
+                state.status == answer.status
+                    && state.from <= answer.answered
+                    && state.until.is_none_or(|until| until >= answer.asked)
+            };
+            let explained = states.iter().any(fits);
+            passed += u64::from(!explained && answer.status == 200);
+            assert!(
+                explained || answer.status == 200,
+                "{} from {:?} to {:?} by none of {:?}; seed {seed}",
+                answer.status,
+                answer.asked - start,
+                answer.answered - start,
+                states
+            );
+        }
+    }
+    // All clients have one address, and so one bucket, which lets one request pass, then one a minute.
+    assert!(
+        passed <= 1 + seconds / 60,
+        "{passed} requests passed a limit of one a minute"
+    );
+    eprintln!(
+        "{answers} answers ({:.1} a millisecond), {changes} changes ({:.0} a second), {refused} of them refused, {overrides} overrides, {} states of the limit",
+        answers as f64 / took.as_secs_f64() / 1e3,
+        changes as f64 / took.as_secs_f64(),
+        states.len(),
+    );
+    assert!(answers > 100 && states.len() > 10 && refused > 0);
+    for origin in [&first, &second] {
+        eventually("nothing to be in flight", || origin.serving() == 0).await;
+    }
+    let upstreams = admin.get("/v1/upstreams").await;
+    for server in upstreams["upstreams"][0]["servers"].as_array().unwrap() {
+        assert_eq!(server["in_flight"], 0, "{upstreams}");
+    }
+    assert_eq!(weir.metric("weir_requests_in_flight").await, 0.0);
+}
+
+#[tokio::test]
+async fn two_writers_that_look_first_lose_nothing() {
+    const EACH: u64 = 40;
+    let api = Origin::named("a").await;
+    let weir = Weir::before(&[&api])
+        .with("upstream.api.keepalive = 0")
+        .start()
+        .await;
+    let writer = |admin: weir_tests::admin::Admin| async move {
+        let (mut done, mut stale) = (0, 0);
+        while done < EACH {
+            let view = admin.get("/v1/settings").await;
+            let next = view["effective"]["upstream"]["api"]["keepalive"]
+                .as_u64()
+                .unwrap()
+                + 1;
+            let body = json!({"upstream": {"api": {"keepalive": next}}});
+            let answer = admin
+                .patch_if(view["revision"].as_u64().unwrap(), &body)
+                .await;
+            match answer.status {
+                200 => done += 1,
+                412 => stale += 1,
+                _ => panic!("{}", answer.text),
+            }
+        }
+        stale
+    };
+    let one = tokio::spawn(writer(weir.admin.clone()));
+    let two = tokio::spawn(writer(weir.admin.clone()));
+    let stale: u64 = one.await.unwrap() + two.await.unwrap();
+    let settings = weir.admin.settings().await;
+    assert_eq!(settings["upstream"]["api"]["keepalive"], 2 * EACH);
+    eprintln!("{stale} attempts were too late and made again");
+}
