@@ -16,6 +16,7 @@ pub mod judge;
 pub mod lint;
 pub mod measure;
 pub mod merge;
+pub mod metrics;
 mod priority;
 pub mod profile;
 pub mod record;

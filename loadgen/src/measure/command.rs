@@ -1,12 +1,13 @@
 //! What `weir-bench run` does: one measurement, its verdict on the terminal, its exit code.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
 
 use super::{Keep, MeasureError, Order, Setup, Watching, measure, print::print};
 use crate::{
     exit::{Exit, Usage},
     judge::{Thresholds, slo::RuleList},
-    run::{RunError, RunOptions, StopToken},
+    metrics::Endpoint,
+    run::{Fan, RunError, RunOptions, StopToken},
     sample::SelectError,
     scenario::Scenario,
     stdio,
@@ -95,6 +96,8 @@ pub struct Printing {
     pub json: bool,
     /// What shows the run while it goes on.
     pub view: view::Choice,
+    /// Where live metrics are offered, if they are.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// Measures, prints the verdict and where the report is, and says with which code to exit.
@@ -109,8 +112,22 @@ pub fn execute(
     printing: Printing,
     stop: &StopToken,
 ) -> anyhow::Result<ExitCode> {
-    let viewer = Viewer::start(printing.view, order.about(), stop);
-    let done = measure(order, setup, viewer.progress(), stop);
+    let about = order.about();
+    let metrics = printing
+        .metrics
+        .map(|address| Endpoint::start(address, &about.scenario, &about.subject))
+        .transpose()?;
+    let mut listeners = Fan::default();
+    if let Some(endpoint) = &metrics {
+        stdio::note(format_args!(
+            "metrics: http://{}/metrics",
+            endpoint.address()
+        ));
+        listeners.add(endpoint.progress());
+    }
+    let viewer = Viewer::start(printing.view, about, stop);
+    listeners.add(viewer.progress());
+    let done = measure(order, setup, Arc::new(listeners), stop);
     // The terminal is back before anything else is printed.
     drop(viewer);
     let done = done.map_err(as_usage)?;

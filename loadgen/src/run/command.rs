@@ -1,6 +1,7 @@
 //! `weir-bench run`: drive a topology or a target that is already running, and judge it.
 
 use std::{
+    net::SocketAddr,
     process::ExitCode,
     time::{Duration, SystemTime},
 };
@@ -55,6 +56,10 @@ pub struct Args {
     /// 1970. Give all shards the same.
     #[arg(long, value_name = "TIME")]
     start_at: Option<StartAt>,
+    /// Offer live metrics for Prometheus at http://ADDRESS/metrics while the run goes on; port 0
+    /// takes any free one and says which.
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<SocketAddr>,
     /// Print the summary as JSON instead of text.
     #[arg(long)]
     json: bool,
@@ -184,6 +189,7 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
     let printing = Printing {
         json: args.json,
         view,
+        metrics: args.metrics,
     };
     crate::measure::command::execute(&order, &setup, printing, &stop)
 }

@@ -7,6 +7,7 @@ mod failures;
 mod folders;
 mod gates;
 mod h2_server;
+mod scraping;
 mod server;
 mod sessions;
 mod transports;
