@@ -38,10 +38,12 @@ pub enum Command {
     Replica(crate::replica::command::Args),
     /// Compare reverse proxies: weir, nginx and HAProxy under the same load on this machine.
     Versus(crate::versus::command::Args),
-    /// Compare load generators: the wire and session engines beside wrk and others.
+    /// Compare load generators: the wire and session engines beside wrk, hey, h2load and Locust.
     Engines(crate::calibrate::engines::Args),
     /// Find the generator's own ceiling on this machine, and keep it.
     Calibrate(crate::calibrate::command::Args),
+    /// Drive for minutes and judge the generator itself: memory and its growth, lateness, failures.
+    SelfCheck(crate::calibrate::selfcheck::Args),
 }
 
 impl Cli {
@@ -65,6 +67,7 @@ impl Cli {
             Command::Versus(args) => crate::versus::command::execute(args),
             Command::Engines(args) => crate::calibrate::engines::execute(args),
             Command::Calibrate(args) => crate::calibrate::command::execute(args),
+            Command::SelfCheck(args) => crate::calibrate::selfcheck::execute(args),
         }
     }
 }

@@ -1,14 +1,19 @@
 //! Generators that can be put side by side, each run as a process with one thread.
 
-use std::{net::SocketAddr, path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use nix::sys::resource::{UsageWho, getrusage};
 use serde::Serialize;
 
-use super::inner::Flat;
+use super::{Way, inner::Flat, locust::Locust};
 use crate::{
-    scenario::Engine,
+    units::Rate,
     versus::{
         process::{find, pinned},
         wrk::Wrk,
@@ -19,13 +24,34 @@ use crate::{
 #[derive(Debug, Clone)]
 pub enum Driver {
     /// A client engine of this program.
-    Own(Engine),
+    Own(Way),
     /// `wrk`.
     Wrk(Wrk),
     /// `h2load`, speaking HTTP/1.1.
     H2load(PathBuf),
     /// `hey`.
     Hey(PathBuf),
+    /// Locust with `FastHttpUser`.
+    Locust(Locust),
+}
+
+/// What a generator is to do.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// Server.
+    pub target: SocketAddr,
+    /// Connections.
+    pub connections: u32,
+    /// Length in seconds.
+    pub seconds: u64,
+    /// Arrivals on a schedule, where the generator can; otherwise each connection asks again as
+    /// soon as it is answered.
+    pub rate: Option<Rate>,
+    /// Core that the generator may use.
+    pub core: Option<usize>,
+    /// Folder for the latency of every single request, where a generator gives percentiles no
+    /// other way; writing them costs it something.
+    pub every_latency: Option<PathBuf>,
 }
 
 /// What one turn gave.
@@ -50,81 +76,98 @@ impl Turn {
 }
 
 impl Driver {
-    /// `hey` and `h2load`, where installed.
-    pub fn others() -> Vec<Self> {
+    /// `h2load`, `hey` and Locust, where installed.
+    ///
+    /// # Errors
+    ///
+    /// When what they need cannot be written into `dir`.
+    pub fn others(dir: &Path) -> anyhow::Result<Vec<Self>> {
         let h2load = find("h2load").map(Self::H2load);
         let hey = find("hey").map(Self::Hey);
-        h2load.into_iter().chain(hey).collect()
+        let locust = Locust::prepare(dir)?.map(Self::Locust);
+        Ok(h2load.into_iter().chain(hey).chain(locust).collect())
     }
 
     /// Name in tables.
-    pub fn name(&self) -> &'static str {
+    pub fn name(&self) -> String {
         match self {
-            Self::Own(engine) => engine.name(),
-            Self::Wrk(_) => "wrk",
-            Self::H2load(_) => "h2load",
-            Self::Hey(_) => "hey",
+            Self::Own(way) => way.to_string(),
+            Self::Wrk(_) => "wrk".to_owned(),
+            Self::H2load(_) => "h2load".to_owned(),
+            Self::Hey(_) => "hey".to_owned(),
+            Self::Locust(_) => "locust".to_owned(),
         }
     }
 
-    /// Runs it once, on `core` if one is named.
+    /// How an engine of this program travels; `None` for other programs.
+    pub fn way(&self) -> Option<Way> {
+        match self {
+            Self::Own(way) => Some(*way),
+            _ => None,
+        }
+    }
+
+    /// Step in which it reports a latency of some tens of milliseconds.
+    pub fn step_ms(&self) -> f64 {
+        match self {
+            // Three significant digits: at 20 ms, steps of 16 µs.
+            Self::Own(_) => 0.016,
+            Self::Wrk(_) | Self::H2load(_) => 0.001,
+            Self::Hey(_) => 0.1,
+            Self::Locust(_) => 1.0,
+        }
+    }
+
+    /// Runs it once.
     ///
     /// # Errors
     ///
     /// When it fails, or any of its requests does.
-    pub async fn turn(
-        &self,
-        target: SocketAddr,
-        connections: u32,
-        seconds: u64,
-        core: Option<usize>,
-        round: usize,
-    ) -> anyhow::Result<Turn> {
+    pub async fn turn(&self, order: &Order, round: usize) -> anyhow::Result<Turn> {
         let before = children_cpu()?;
         let flat = self
-            .run(target, connections, seconds, core)
+            .run(order)
             .await
             .with_context(|| format!("{} failed", self.name()))?;
         let used = children_cpu()?.saturating_sub(before);
         Ok(Turn {
-            name: self.name().to_owned(),
+            name: self.name(),
             round,
             cpu_us: used.as_secs_f64() * 1e6 / flat.requests.max(1) as f64,
             flat,
         })
     }
 
-    async fn run(
-        &self,
-        target: SocketAddr,
-        connections: u32,
-        seconds: u64,
-        core: Option<usize>,
-    ) -> anyhow::Result<Flat> {
-        let url = format!("http://{target}/");
-        let connections_text = connections.to_string();
-        let text = |program: PathBuf, args: Vec<String>| output(program, args, core);
+    async fn run(&self, order: &Order) -> anyhow::Result<Flat> {
+        let url = format!("http://{}/", order.target);
+        let connections = order.connections.to_string();
+        let length = Duration::from_secs(order.seconds);
+        let text = |program: &Path, args: Vec<String>| output(program.to_owned(), args, order.core);
+        let words = |args: &[&str]| args.iter().map(|&arg| arg.to_owned()).collect();
         match self {
-            Self::Own(engine) => {
+            Self::Own(way) => {
                 let program = std::env::current_exe().context("where is this program?")?;
-                let args = [
+                let mut args: Vec<String> = words(&[
                     "engines",
                     "--inner",
-                    engine.name(),
+                    &way.to_string(),
                     "--target",
-                    &target.to_string(),
+                    &order.target.to_string(),
                     "--connections",
-                    &connections_text,
+                    &connections,
                     "--seconds",
-                    &seconds.to_string(),
-                ];
-                let text = text(program, args.map(str::to_owned).to_vec()).await?;
+                    &order.seconds.to_string(),
+                ]);
+                if let Some(rate) = order.rate {
+                    args.extend(["--rate".to_owned(), format!("{}/s", rate.get())]);
+                }
+                let text = text(&program, args).await?;
                 let line = text.lines().last().unwrap_or_default();
                 serde_json::from_str(line).with_context(|| format!("cannot read `{line}`"))
             }
             Self::Wrk(wrk) => {
                 let outcome = wrk
-                    .run(target, connections as usize, Duration::from_secs(seconds))
+                    .run(order.target, order.connections as usize, length)
                     .await?;
                 if outcome.errors() > 0 {
                     bail!("{} requests failed", outcome.errors());
@@ -137,26 +180,51 @@ impl Driver {
                 })
             }
             Self::H2load(program) => {
-                let seconds = seconds.to_string();
-                let args = [
-                    "--h1",
-                    "-t",
-                    "1",
-                    "-c",
-                    &connections_text,
-                    "-D",
-                    &seconds,
-                    &url,
-                ];
-                parse_h2load(&text(program.clone(), args.map(str::to_owned).to_vec()).await?)
+                let seconds = order.seconds.to_string();
+                let mut args: Vec<String> =
+                    words(&["--h1", "-t", "1", "-c", &connections, "-D", &seconds]);
+                let log = order.every_latency.as_ref().map(|dir| dir.join("h2load"));
+                if let Some(log) = &log {
+                    args.push(format!("--log-file={}", log.display()));
+                }
+                args.push(url);
+                let mut flat = parse_h2load(&text(program, args).await?)?;
+                if let Some(log) = log {
+                    let lines = std::fs::read_to_string(&log)
+                        .with_context(|| format!("h2load left no {}", log.display()))?;
+                    std::fs::remove_file(&log)?;
+                    (flat.p50_ms, flat.p99_ms) = h2load_percentiles(&lines);
+                }
+                Ok(flat)
             }
             Self::Hey(program) => {
-                let seconds = format!("{seconds}s");
-                let args = ["-cpus", "1", "-c", &connections_text, "-z", &seconds, &url];
-                parse_hey(&text(program.clone(), args.map(str::to_owned).to_vec()).await?)
+                let seconds = format!("{}s", order.seconds);
+                let args = words(&["-cpus", "1", "-c", &connections, "-z", &seconds, &url]);
+                parse_hey(&text(program, args).await?)
+            }
+            Self::Locust(locust) => {
+                let host = url.trim_end_matches('/');
+                let args = locust.arguments(host, order.connections, length);
+                text(locust.program(), args).await?;
+                locust.figures()
             }
         }
     }
+}
+
+/// Median and 99th percentile, in milliseconds, of lines `start status microseconds`.
+fn h2load_percentiles(lines: &str) -> (Option<f64>, Option<f64>) {
+    let mut latencies: Vec<u64> = lines
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(2)?.parse().ok())
+        .collect();
+    latencies.sort_unstable();
+    let at = |quantile: f64| {
+        let rank = (quantile * latencies.len() as f64).ceil() as usize;
+        let us = latencies.get(rank.saturating_sub(1))?;
+        Some(*us as f64 / 1e3)
+    };
+    (at(0.50), at(0.99))
 }
 
 async fn output(
@@ -279,6 +347,15 @@ mod tests {
         assert_eq!((flat.requests, flat.rate), (276_034, 92_011.33));
         assert!(parse_h2load(&text.replace("0 failed", "3 failed")).is_err());
         assert!(parse_h2load("").is_err());
+    }
+
+    #[test]
+    fn h2load_latencies_become_percentiles() {
+        let lines: String = (1..=200)
+            .map(|n| format!("17000{n}\t200\t{n}000\n"))
+            .collect();
+        assert_eq!(h2load_percentiles(&lines), (Some(100.0), Some(198.0)));
+        assert_eq!(h2load_percentiles(""), (None, None));
     }
 
     #[test]

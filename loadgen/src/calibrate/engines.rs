@@ -1,6 +1,10 @@
-//! `weir-bench engines`: this program's client engines beside `wrk` and other generators.
+//! `weir-bench engines`: this program's client engines beside `wrk`, `hey`, `h2load` and Locust.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context, anyhow};
 use comfy_table::{CellAlignment, Table, presets};
@@ -8,12 +12,15 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
-    driver::{Driver, Turn},
+    Way,
+    agreement::Agreement,
+    driver::{Driver, Order, Turn},
     inner,
 };
 use crate::{
     exit::{Exit, Usage},
     scenario::Engine,
+    units::Rate,
     versus::{
         machine::{Cores, Machine},
         order::{Spread, interleaved},
@@ -23,7 +30,8 @@ use crate::{
     },
 };
 
-/// Compare load generators: the wire and session engines, wrk, and others that are installed.
+/// Compare load generators: the wire and session engines, wrk, and those of hey, h2load and Locust
+/// that are installed.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Turns of each generator.
@@ -47,19 +55,18 @@ pub struct Args {
     /// Also write everything that was measured to this file.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Leave out the comparison of latencies.
+    #[arg(long)]
+    pub no_agreement: bool,
     /// Be the generator (what the comparison starts for each turn of an engine).
-    #[arg(long, hide = true, requires = "target", value_parser = engine)]
-    pub inner: Option<Engine>,
+    #[arg(long, hide = true, requires = "target")]
+    pub inner: Option<Way>,
+    /// Arrivals on a schedule.
+    #[arg(long, hide = true, requires = "inner")]
+    pub rate: Option<Rate>,
     /// What the generator drives.
     #[arg(long, hide = true)]
     pub target: Option<SocketAddr>,
-}
-
-fn engine(name: &str) -> Result<Engine, String> {
-    [Engine::Wire, Engine::Session]
-        .into_iter()
-        .find(|engine| engine.name() == name)
-        .ok_or_else(|| format!("`{name}` is no engine: wire or session"))
 }
 
 /// Runs the comparison and prints it.
@@ -73,8 +80,13 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
             Usage::new("`--rounds`, `--seconds` and `--connections` must be at least 1").into(),
         );
     }
-    if let (Some(engine), Some(target)) = (args.inner, args.target) {
-        let flat = inner::flat_out(engine, target, args.connections, args.seconds, 1)?;
+    if let (Some(way), Some(target)) = (args.inner, args.target) {
+        let load = inner::Load {
+            connections: args.connections,
+            seconds: args.seconds,
+            rate: args.rate,
+        };
+        let flat = inner::drive(way, target, load)?;
         println!("{}", serde_json::to_string(&flat)?);
         return Ok(Exit::Passed.into());
     }
@@ -109,6 +121,7 @@ struct Report {
     rounds: usize,
     seconds: u64,
     turns: Vec<Turn>,
+    agreement: Option<Agreement>,
 }
 
 async fn compare(args: Args) -> anyhow::Result<ExitCode> {
@@ -121,14 +134,7 @@ async fn compare(args: Args) -> anyhow::Result<ExitCode> {
     };
     // No proxy here: its core is the generator's, and the server has the other.
     let core = cores.proxy;
-    let mut drivers = vec![
-        Driver::Own(Engine::Wire),
-        Driver::Own(Engine::Session),
-        Driver::Wrk(Wrk::prepare(dir.path(), core)?),
-    ];
-    if !args.only_wrk {
-        drivers.extend(Driver::others());
-    }
+    let drivers = drivers(&args, dir.path(), core)?;
     let servers = Upstreams::start(args.upstream, 1, dir.path(), cores.upstreams).await?;
     let target = *servers.addresses.first().context("no server runs")?;
     let mut turns: Vec<Turn> = Vec::new();
@@ -136,9 +142,15 @@ async fn compare(args: Args) -> anyhow::Result<ExitCode> {
         let Some(driver) = drivers.get(index) else {
             continue;
         };
-        let turn = driver
-            .turn(target, args.connections, args.seconds, core, round)
-            .await?;
+        let order = Order {
+            target,
+            connections: args.connections,
+            seconds: args.seconds,
+            rate: None,
+            core,
+            every_latency: None,
+        };
+        let turn = driver.turn(&order, round).await?;
         eprintln!(
             "round {}/{} · {:<8} {:>8} requests/s  {:>5.2} µs CPU/request",
             round + 1,
@@ -149,6 +161,13 @@ async fn compare(args: Args) -> anyhow::Result<ExitCode> {
         );
         turns.push(turn);
     }
+    drop(servers);
+    let agreement = if args.no_agreement {
+        None
+    } else {
+        let cores = (core, cores.upstreams);
+        Some(Agreement::ask(&drivers, args.seconds, dir.path(), cores).await?)
+    };
     let report = Report {
         machine,
         cores,
@@ -157,8 +176,12 @@ async fn compare(args: Args) -> anyhow::Result<ExitCode> {
         rounds: args.rounds,
         seconds: args.seconds,
         turns,
+        agreement,
     };
     println!("{}", report.text(&drivers));
+    if let Some(agreement) = &report.agreement {
+        println!("\n{}", agreement.text());
+    }
     if let Some(file) = &args.json {
         if let Some(parent) = file.parent() {
             std::fs::create_dir_all(parent)?;
@@ -168,6 +191,25 @@ async fn compare(args: Args) -> anyhow::Result<ExitCode> {
         println!("all figures: {}", file.display());
     }
     Ok(Exit::Passed.into())
+}
+
+/// Everybody who takes part; who does not is named.
+fn drivers(args: &Args, dir: &Path, core: Option<usize>) -> anyhow::Result<Vec<Driver>> {
+    let mut drivers = vec![
+        Driver::Own(Way::plain(Engine::Wire)),
+        Driver::Own(Way::plain(Engine::Session)),
+        Driver::Wrk(Wrk::prepare(dir, core)?),
+    ];
+    if args.only_wrk {
+        return Ok(drivers);
+    }
+    drivers.extend(Driver::others(dir)?);
+    for name in ["h2load", "hey", "locust"] {
+        if !drivers.iter().any(|driver| driver.name() == name) {
+            eprintln!("note: {name} is not installed and not compared");
+        }
+    }
+    Ok(drivers)
 }
 
 impl Report {
@@ -219,7 +261,7 @@ impl Report {
         for driver in drivers {
             let name = driver.name();
             let cell = |figure: &dyn Fn(&Turn) -> Option<f64>, digits: usize, ratio: bool| {
-                let Some(spread) = self.spread(name, figure) else {
+                let Some(spread) = self.spread(&name, figure) else {
                     return "–".to_owned();
                 };
                 let mut text = format!(
@@ -234,7 +276,7 @@ impl Report {
                 text
             };
             table.add_row([
-                name.to_owned(),
+                name.clone(),
                 cell(&|t| Some(t.flat.rate), 0, true),
                 cell(&|t| Some(t.cpu_us), 2, true),
                 cell(&|t| Some(t.per_core()), 0, true),

@@ -1,16 +1,18 @@
-//! One engine, flat out, in a process of its own, so that its CPU time can be told apart.
+//! One engine in a process of its own, so that its CPU time can be told apart.
 
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
+use super::Way;
 use crate::{
     run::{self, NoProgress, RunOptions, StopToken, Target},
-    scenario::{Engine, Scenario},
+    scenario::Scenario,
+    units::Rate,
 };
 
-/// What one flat-out run gave.
+/// What one run gave.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Flat {
     /// Answers.
@@ -23,8 +25,33 @@ pub struct Flat {
     pub p99_ms: Option<f64>,
 }
 
-/// Load without a pause: as many users as connections, each sending as soon as it is answered.
-fn scenario(engine: Engine, connections: u32, seconds: u64) -> anyhow::Result<Scenario> {
+/// What an engine is to do.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// Connections.
+    pub connections: u32,
+    /// Length in seconds.
+    pub seconds: u64,
+    /// Arrivals on a schedule; without it, each connection asks again as soon as it is answered.
+    pub rate: Option<Rate>,
+}
+
+fn scenario(way: Way, load: Load) -> anyhow::Result<Scenario> {
+    let Load {
+        connections,
+        seconds,
+        rate,
+    } = load;
+    let (top, model) = match rate {
+        None => (
+            String::new(),
+            format!("model = \"closed\"\nusers = {connections}\nthink_time = \"0\""),
+        ),
+        Some(rate) => (
+            format!("connections = {connections}"),
+            format!("model = \"open\"\nrate = \"{}/s\"", rate.get()),
+        ),
+    };
     let text = format!(
         r#"
 name = "flat-out"
@@ -32,41 +59,39 @@ duration = "{seconds}s"
 warmup = "0"
 engine = "{engine}"
 cookies = false
+{top}
 
 [load]
-model = "closed"
-users = {connections}
-think_time = "0"
+{model}
+
+[http]
+version = "{version}"
+
+[tls]
+insecure = {insecure}
 
 [[requests]]
 name = "null"
 path = "/"
 "#,
-        engine = engine.name()
+        engine = way.engine().name(),
+        version = way.version().name(),
+        insecure = way.is_secure(),
     );
     Scenario::parse(&text, "flat-out").context("the built-in scenario is wrong")
 }
 
-/// Drives `target` with one engine and `threads` generator threads.
+/// Drives `target` one way, with one generator thread.
 ///
 /// # Errors
 ///
 /// When the run cannot be made, or a request fails.
-pub fn flat_out(
-    engine: Engine,
-    target: SocketAddr,
-    connections: u32,
-    seconds: u64,
-    threads: usize,
-) -> anyhow::Result<Flat> {
-    let options = RunOptions {
-        threads,
-        ..RunOptions::default()
-    };
+pub fn drive(way: Way, target: SocketAddr, load: Load) -> anyhow::Result<Flat> {
+    let scheme = if way.is_secure() { "https" } else { "http" };
     let outcome = run::drive(
-        &scenario(engine, connections, seconds)?,
-        &Target::local(target)?,
-        &options,
+        &scenario(way, load)?,
+        &Target::new(&[format!("{scheme}://{target}")], &[])?,
+        &RunOptions::default(),
         Arc::new(NoProgress),
         &StopToken::on_signals()?,
     )?;
@@ -82,8 +107,8 @@ pub fn flat_out(
     Ok(Flat {
         requests: summary.ok,
         rate: summary.throughput_rps,
-        p50_ms: Some(summary.service.p50_ms),
-        p99_ms: Some(summary.service.p99_ms),
+        p50_ms: Some(summary.response.p50_ms),
+        p99_ms: Some(summary.response.p99_ms),
     })
 }
 
@@ -94,10 +119,18 @@ mod tests {
 
     #[test]
     fn the_built_in_scenario_is_valid() {
-        for engine in [Engine::Wire, Engine::Session] {
-            let scenario = scenario(engine, 64, 3).unwrap();
-            assert_eq!(scenario.lanes(), 64);
-            assert_eq!(scenario.engine, engine);
+        for way in Way::all() {
+            for rate in [None, Some(Rate::per_second(400.0).unwrap())] {
+                let load = Load {
+                    connections: 64,
+                    seconds: 3,
+                    rate,
+                };
+                let scenario = scenario(way, load).unwrap();
+                assert_eq!(scenario.lanes(), 64);
+                assert_eq!(scenario.engine, way.engine());
+                assert_eq!(scenario.http.version, way.version());
+            }
         }
     }
 }

@@ -1,14 +1,23 @@
 //! What the generator itself can do on this machine: its ceiling, and its cost beside other tools.
 //!
 //! A load generator near its own limit measures itself. [`command`] (`weir-bench calibrate`) drives
-//! a server that does nothing and stores what each client engine reached; a run compares its rate
-//! with that through [`ceiling`]. [`engines`] (`weir-bench engines`) puts the same engines beside
+//! a server that does nothing and stores what each client engine reached, by version of HTTP and with
+//! or without TLS; a run compares its rate with that through [`share`]. [`selfcheck`]
+//! (`weir-bench self-check`) drives for minutes and watches the generator's own memory. [`engines`] (`weir-bench engines`) puts the same engines beside
 //! `wrk` and whatever other generators are installed.
 
+pub mod agreement;
 pub mod command;
 pub mod driver;
 pub mod engines;
 pub mod inner;
+mod locust;
+pub mod selfcheck;
+pub mod share;
 pub mod stored;
+mod way;
 
-pub use stored::{Calibration, ceiling};
+pub use self::{
+    stored::{Calibration, ceiling},
+    way::Way,
+};

@@ -8,7 +8,8 @@ use std::{
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use crate::{scenario::Engine, versus::machine::Machine};
+use super::Way;
+use crate::versus::machine::Machine;
 
 /// Where a calibration is kept, relative to the working directory.
 pub const FILE: &str = "results/calibration.json";
@@ -20,13 +21,16 @@ pub struct Calibration {
     pub at: String,
     /// Version of `weir-bench`.
     pub version: String,
+    /// `release` or `debug`: a ceiling of the other says nothing.
+    #[serde(default)]
+    pub build: String,
     /// Processor: a calibration of another machine says nothing.
     pub cpu: String,
     /// Cores of that machine.
     pub cores: usize,
     /// Connections that it was made with.
     pub connections: u32,
-    /// Requests per second of one generator thread, by engine.
+    /// Requests per second of one generator thread, by way: `wire`, `session+h2`, `wire+tls`, …
     pub ceilings: BTreeMap<String, Ceiling>,
 }
 
@@ -53,11 +57,34 @@ impl Ceiling {
 }
 
 impl Calibration {
-    /// Reads a calibration, if there is one and it was made on a machine like this.
+    /// How this program was built.
+    pub fn build() -> String {
+        if cfg!(debug_assertions) {
+            "debug"
+        } else {
+            "release"
+        }
+        .to_owned()
+    }
+
+    /// Reads a calibration, if there is one and it was made on a machine like this by a build like
+    /// this.
     pub fn read(file: &Path) -> Option<Self> {
         let found: Self = serde_json::from_slice(&std::fs::read(file).ok()?).ok()?;
         let here = Machine::here();
-        (found.cpu == here.cpu && found.cores == here.cores).then_some(found)
+        let fits =
+            found.cpu == here.cpu && found.cores == here.cores && found.build == Self::build();
+        fits.then_some(found)
+    }
+
+    /// Adds what an earlier calibration of this machine and build says about ways that this one left
+    /// out.
+    #[must_use]
+    pub fn with_others_of(mut self, file: &Path) -> Self {
+        for (way, ceiling) in Self::read(file).map(|c| c.ceilings).unwrap_or_default() {
+            self.ceilings.entry(way).or_insert(ceiling);
+        }
+        self
     }
 
     /// Writes it, creating folders as needed.
@@ -75,12 +102,12 @@ impl Calibration {
     }
 }
 
-/// Requests per second that one thread of `engine` reached when this machine was calibrated;
+/// Requests per second that one generator thread reached this way when this machine was calibrated;
 /// `None` if it was not (`weir-bench calibrate` does it).
-pub fn ceiling(engine: Engine) -> Option<f64> {
+pub fn ceiling(way: Way) -> Option<f64> {
     Calibration::read(&PathBuf::from(FILE))?
         .ceilings
-        .get(engine.name())
+        .get(&way.to_string())
         .map(|ceiling| ceiling.rate)
 }
 
@@ -111,6 +138,7 @@ mod tests {
         let mut made = Calibration {
             at: "2000-01-01T00:00:00Z".into(),
             version: "1".into(),
+            build: Calibration::build(),
             cpu: here.cpu,
             cores: here.cores,
             connections: 64,
@@ -128,6 +156,10 @@ mod tests {
         made.write(&file).unwrap();
         assert_eq!(Calibration::read(&file), Some(made.clone()));
         made.cores += 1;
+        made.write(&file).unwrap();
+        assert_eq!(Calibration::read(&file), None);
+        made.cores -= 1;
+        made.build = "another".into();
         made.write(&file).unwrap();
         assert_eq!(Calibration::read(&file), None);
         std::fs::write(&file, "{").unwrap();

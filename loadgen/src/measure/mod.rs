@@ -124,7 +124,7 @@ pub fn measure(
     let mut summary = driven.outcome.summary;
     validity::complete(
         &mut summary,
-        &order.scenario,
+        order.way(),
         setup.options.threads,
         driven.other_cores,
         struck.ended,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::Watching;
 use crate::{
+    calibrate::Way,
     judge::Thresholds,
     run::{RunOptions, Target},
     sample::Watched,
@@ -86,6 +87,16 @@ pub enum Subject {
 }
 
 impl Order {
+    /// How the load travels.
+    #[must_use]
+    pub fn way(&self) -> Way {
+        let target = match &self.subject {
+            Subject::Topology(_) => None,
+            Subject::Running(target) => Some(target),
+        };
+        Way::of(&self.scenario, target)
+    }
+
     /// The third part of the run folder's name.
     #[must_use]
     pub fn label(&self) -> String {

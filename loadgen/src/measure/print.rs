@@ -6,6 +6,7 @@ use comfy_table::{Cell, CellAlignment};
 
 use super::Measured;
 use crate::{
+    calibrate::share,
     judge::{self, milliseconds, plain_table, wrapped},
     report::{RunRecord, StageBreakdown, TuningRecord},
     stdio,
@@ -35,6 +36,7 @@ pub(super) fn print(done: &Measured) -> io::Result<()> {
         );
         stdio::line(wrapped(&text, "  ", "    "))?;
     }
+    stdio::line(share::describe(summary))?;
     match summary.validity.verdict {
         Verdict::Valid => stdio::line("measurement valid")?,
         Verdict::Suspect => stdio::line("measurement suspect:")?,

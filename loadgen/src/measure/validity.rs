@@ -2,9 +2,8 @@
 //! ceiling, a process that died, an override that lapsed.
 
 use crate::{
-    calibrate::stored::ceiling,
+    calibrate::{Way, share},
     report::TuningRecord,
-    scenario::Scenario,
     summary::{Summary, Verdict},
     topology::TopologyError,
 };
@@ -13,15 +12,11 @@ use crate::{
 const SATURATED: f64 = 0.90;
 /// Share of all cores that others may use before it shows in latencies.
 const BUSY_WITH_OTHERS: f64 = 0.15;
-/// Share of the generator's measured ceiling that deserves a warning.
-const NEAR_CEILING: f64 = 0.5;
-/// Share of the generator's measured ceiling beyond which it is the generator that is measured.
-const AT_CEILING: f64 = 0.8;
 
 /// Adds to a summary's verdict what only shows from outside the generator.
 pub(super) fn complete(
     summary: &mut Summary,
-    scenario: &Scenario,
+    way: Way,
     threads: usize,
     other_cores: Option<f64>,
     ended: Option<TopologyError>,
@@ -57,24 +52,7 @@ pub(super) fn complete(
             add(summary, Verdict::Suspect, reason);
         }
     }
-    if let Some(ceiling) = ceiling(scenario.engine) {
-        let all = ceiling * threads.max(1) as f64;
-        let rate = summary.requests as f64 / summary.duration_s.max(f64::EPSILON);
-        let share = rate / all;
-        if share > NEAR_CEILING {
-            let verdict = if share > AT_CEILING {
-                Verdict::Invalid
-            } else {
-                Verdict::Suspect
-            };
-            let reason = format!(
-                "{rate:.0} requests/s is {:.0} % of what the {} engine reaches on this machine ({all:.0}/s)",
-                share * 100.0,
-                scenario.engine.name()
-            );
-            add(summary, verdict, reason);
-        }
-    }
+    share::note(summary, way, threads);
     if let Some(tuning) = tuning.filter(|tuning| tuning.problem.contains("renewal")) {
         let reason = format!(
             "the raised limits may not have held for the whole run: {}",

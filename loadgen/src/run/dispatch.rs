@@ -103,6 +103,11 @@ impl Dispatch {
         self.handed.get() > 0
     }
 
+    /// Whether arrivals wait for a lane.
+    pub(super) fn has_backlog(&self) -> bool {
+        !self.backlog.borrow().is_empty()
+    }
+
     /// Takes back what still waits for a lane.
     pub(super) fn withdraw(&self) -> VecDeque<Job> {
         std::mem::take(&mut *self.backlog.borrow_mut())

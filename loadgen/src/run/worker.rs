@@ -40,8 +40,9 @@ use crate::{
 const PREPARED_AT_ONCE: usize = 32;
 /// Arrivals may wait for a free lane for this long, at the peak rate, before they are dropped.
 const LONGEST_BACKLOG: f64 = 10.0;
-/// Arrivals that were due before the end may be offered this much after it.
-const LATE_OFFERS: Duration = Duration::from_millis(100);
+/// Arrivals that were due before the end may be offered and sent this much after it, if it is the
+/// generator that is late.
+const LATE_OFFERS: Duration = Duration::from_millis(500);
 /// After the end, whether requests are still on their way is checked this often.
 const DRAIN_STEP: Duration = Duration::from_millis(2);
 /// Longest wait for stragglers after somebody asked for an early end.
@@ -273,8 +274,12 @@ async fn finish(
     let at = shared.now().min(shared.timeline.end());
     if let (false, Some(arrivals)) = (stopped, &arrivals) {
         // What was due in the last moment is late by no fault of the target: let it go.
+        // Lanes that are free get what the generator brings them late; behind a slow target, what
+        // waits at the end stays unsent.
         let patience = Instant::now() + LATE_OFFERS;
-        while !arrivals.borrow().done && Instant::now() < patience {
+        let late = !arrivals.borrow().done;
+        let owes = || !arrivals.borrow().done || (late && shared.dispatch.has_backlog());
+        while owes() && Instant::now() < patience {
             tokio::time::sleep(DRAIN_STEP).await;
         }
     }

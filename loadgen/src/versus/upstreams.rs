@@ -67,6 +67,45 @@ impl Upstreams {
         Ok(started)
     }
 
+    /// Starts one null server whose answers take this long.
+    ///
+    /// # Errors
+    ///
+    /// As [`Upstreams::start`].
+    pub async fn delayed(delay: Duration, dir: &Path, core: Option<usize>) -> anyhow::Result<Self> {
+        let delay = format!("{}us", delay.as_micros());
+        Self::null(&["--delay", &delay], dir, core).await
+    }
+
+    /// Starts one null server that speaks TLS.
+    ///
+    /// # Errors
+    ///
+    /// As [`Upstreams::start`].
+    pub async fn secure(dir: &Path, core: Option<usize>) -> anyhow::Result<Self> {
+        Self::null(&["--tls"], dir, core).await
+    }
+
+    async fn null(more: &[&str], dir: &Path, core: Option<usize>) -> anyhow::Result<Self> {
+        let address = free_address()?;
+        let (program, mut args) = null_server(address)?;
+        args.extend(more.iter().map(|&arg| arg.to_owned()));
+        let log = dir.join("null.log");
+        let mut process = Owned::start("null server", &program, &args, core, &log)?;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while tokio::net::TcpStream::connect(address).await.is_err() {
+            process.still_running()?;
+            if Instant::now() > deadline {
+                bail!("the null server at {address} accepts no connections");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(Self {
+            processes: vec![process],
+            addresses: vec![address],
+        })
+    }
+
     /// CPU time of each of them so far.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod accuracy;
+mod ceiling;
 mod failures;
 mod folders;
 mod gates;
@@ -12,6 +13,7 @@ mod server;
 mod sessions;
 mod transports;
 mod viewing;
+mod truth;
 mod watching;
 
 use std::{
