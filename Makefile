@@ -1,7 +1,7 @@
 # The only commands a newcomer needs. Each installs what it lacks on Debian (as root), or names it.
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test torture bench bench-proxies bench-engines lint setup clean
+.PHONY: help build demo test torture bench bench-proxies bench-engines soak lint setup clean
 
 NEED := scripts/need.sh
 BENCH := target/release/weir-bench
@@ -9,6 +9,8 @@ BENCH := target/release/weir-bench
 # Make `make bench` shorter or longer: make bench ROUNDS=3 SECONDS_EACH=4
 ROUNDS ?= 5
 SECONDS_EACH ?= 6
+# Length of the soak: make soak MINUTES=10
+MINUTES ?= 10
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/\1\t/' | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-15s %s\n' "$$name" "$$what"; done
@@ -25,18 +27,22 @@ test: ## every test: unit, property, end to end (nginx runs beside weir in some)
 	cargo build --workspace --bins
 	cargo test --workspace
 
-bench: bench-proxies bench-engines ## weir beside nginx and HAProxy, then the load engines beside wrk
+bench: bench-proxies bench-engines ## weir beside nginx and HAProxy, then the load engines beside wrk, hey, h2load, Locust
 
 bench-proxies: build ## only the proxies: weir, nginx, HAProxy
 	@$(NEED) nginx:nginx haproxy:haproxy wrk:wrk
 	$(BENCH) versus --rounds $(ROUNDS) --seconds $(SECONDS_EACH) --json results/versus.json
 
-bench-engines: build ## only the load generators: wire, session, wrk (hey and h2load when present)
-	@$(NEED) wrk:wrk
+bench-engines: build ## only the load generators: wire, session, wrk, hey, h2load, Locust
+	@$(NEED) wrk:wrk hey:hey h2load:nghttp2-client
+	@scripts/locust.sh >/dev/null || true
 	$(BENCH) engines --rounds $(ROUNDS) --seconds $(SECONDS_EACH) --json results/engines.json
 
 torture: build ## settings change 100 times a second for SECONDS_EACH*5 s under load; every answer is accounted for
 	WEIR_PROGRAMS=$(CURDIR)/target/release WEIR_TORTURE_SECONDS=$$(( $(SECONDS_EACH) * 5 )) cargo test -p weir-tests --test e2e torture:: -- --nocapture
+
+soak: build ## minutes of steady load on a server that does nothing: is the generator itself sound?
+	$(BENCH) self-check --duration $(MINUTES)m --rate 2000/s --min-requests $$(( $(MINUTES) * 100000 )) --json results/soak.json
 
 lint: ## rustfmt, clippy, rustdoc, all without warnings; scripts parse
 	@$(NEED) cmake:cmake

@@ -116,9 +116,9 @@ fn the_generator_keeps_its_memory_flat() {
             &[
                 "self-check",
                 "--duration",
-                "5s",
+                "10s",
                 "--rate",
-                "300/s",
+                "1000/s",
                 "--connections",
                 "8",
                 "--way",
@@ -128,7 +128,7 @@ fn the_generator_keeps_its_memory_flat() {
                 "--max-growth-mb",
                 "1000000",
                 "--min-requests",
-                "1000",
+                "9000",
                 "--json",
                 file.to_str().unwrap(),
             ],
@@ -138,9 +138,10 @@ fn the_generator_keeps_its_memory_flat() {
         assert!(matches!(check.status.code(), Some(0 | 5)), "{told}");
         let found = json(&file);
         let bytes = |name: &str| found["memory"][name].as_f64().unwrap();
-        assert!(found["requests"].as_u64().unwrap() >= 1000, "{found}");
-        // Fifteen hundred requests; two kilobytes kept for each of them would show.
-        assert!(bytes("end") - bytes("start") < 3e6, "{way}: {found}");
+        assert!(found["requests"].as_u64().unwrap() >= 9000, "{found}");
+        // Ten thousand requests. The system gives memory in huge pages of 2 MB, a few of which are
+        // touched late; 1.6 kB kept for each request would show beyond them.
+        assert!(bytes("end") - bytes("start") < 16e6, "{way}: {found}");
         assert!(bytes("max") < 1e8, "{way}: {found}");
     }
 }

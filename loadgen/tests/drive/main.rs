@@ -12,8 +12,8 @@ mod scraping;
 mod server;
 mod sessions;
 mod transports;
-mod viewing;
 mod truth;
+mod viewing;
 mod watching;
 
 use std::{

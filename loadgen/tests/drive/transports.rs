@@ -305,3 +305,12 @@ fn http2_asked_of_a_server_that_has_none_fails_and_ends() {
         assert!(summary.requests > 0 && summary.ok == 0, "{engine}");
     }
 }
+
+#[test]
+fn the_examples_are_valid() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/scenarios/examples");
+    for name in ["http2", "tls"] {
+        let scenario = Scenario::load_from(name, folder.as_ref()).unwrap();
+        assert_eq!(scenario.name, name);
+    }
+}
