@@ -93,7 +93,7 @@ impl Warm {
         let mut summary = driven.outcome.summary;
         validity::complete(
             &mut summary,
-            scenario,
+            self.order.way(),
             self.setup.options.threads,
             driven.other_cores,
             self.stage.ended(),
