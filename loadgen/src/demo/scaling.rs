@@ -200,11 +200,7 @@ impl Side {
 /// The requests of a scenario as a closed model without think time.
 fn saturating(mut scenario: Scenario, in_flight: u32, plan: ScalingPlan) -> Scenario {
     scenario.name = "saturated".to_owned();
-    scenario.load = Load::Closed(Closed {
-        users: in_flight,
-        spawn_rate: None,
-        think_time: ThinkTime::None,
-    });
+    scenario.load = Load::Closed(Closed::steady(in_flight, ThinkTime::None));
     scenario.connections = in_flight;
     scenario.engine = Engine::Wire;
     scenario.warmup = plan.warmup;

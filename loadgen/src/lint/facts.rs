@@ -19,6 +19,8 @@ pub struct Facts {
     pub offered: Offered,
     /// Length of the measured part, seconds.
     pub duration_s: f64,
+    /// Requests after which the run ends, if their number is fixed.
+    pub requests_total: Option<u64>,
     /// Weights of the requests, as written.
     pub weights: Vec<(String, f64)>,
     /// What the run is judged by.
@@ -47,9 +49,9 @@ pub struct Offered {
 /// A closed model in two numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Closed {
-    /// Users.
+    /// Users, averaged over the run.
     pub users: u32,
-    /// Mean think time, seconds.
+    /// Mean think time, or the interval of a paced user, seconds.
     pub mean_think_s: f64,
 }
 
@@ -95,6 +97,7 @@ impl Facts {
             scenario: scenario.name.clone(),
             offered: Offered::of(scenario),
             duration_s: scenario.duration.as_secs_f64(),
+            requests_total: scenario.requests_total,
             weights: scenario
                 .requests
                 .iter()
@@ -112,7 +115,12 @@ impl Facts {
     /// Requests that the profile can make at most.
     #[must_use]
     pub fn most_requests(&self) -> Option<f64> {
-        self.offered.max_rps.map(|rps| rps * self.duration_s)
+        let by_time = self.offered.max_rps.map(|rps| rps * self.duration_s);
+        let fixed = self.requests_total.map(|requests| requests as f64);
+        match (by_time, fixed) {
+            (Some(by_time), Some(fixed)) => Some(by_time.min(fixed)),
+            (by_time, fixed) => by_time.or(fixed),
+        }
     }
 }
 
@@ -120,29 +128,22 @@ impl Offered {
     fn of(scenario: &Scenario) -> Self {
         match &scenario.load {
             Load::Closed(closed) => {
-                let mean_think_s = closed.think_time.mean().as_secs_f64();
-                let users = closed.users;
-                let max_rps = (mean_think_s > 0.0).then(|| f64::from(users) / mean_think_s);
+                let mean_think_s = closed.cycle().as_secs_f64();
+                let offered = |users: f64| (mean_think_s > 0.0).then(|| users / mean_think_s);
                 Self {
-                    max_rps,
-                    peak_rps: max_rps,
+                    max_rps: offered(closed.mean_users()),
+                    peak_rps: offered(f64::from(closed.users)),
                     closed: Some(Closed {
-                        users,
+                        users: closed.mean_users().round() as u32,
                         mean_think_s,
                     }),
                 }
             }
-            Load::Open(open) => {
-                let rates = open
-                    .stages
-                    .iter()
-                    .flat_map(|stage| [stage.from.get(), stage.to.get()]);
-                Self {
-                    max_rps: scenario.intended_rate().map(|rate| rate.get()),
-                    peak_rps: rates.max_by(f64::total_cmp),
-                    closed: None,
-                }
-            }
+            Load::Open(open) => Self {
+                max_rps: scenario.intended_rate().map(|rate| rate.get()),
+                peak_rps: Some(open.peak_rate()),
+                closed: None,
+            },
         }
     }
 }

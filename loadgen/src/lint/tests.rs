@@ -32,6 +32,7 @@ fn closed(name: &str, users: u32, mean_think_s: f64, duration_s: f64) -> Facts {
             }),
         },
         duration_s,
+        requests_total: None,
         weights: weights
             .map(|(name, weight)| (name.to_owned(), weight))
             .to_vec(),

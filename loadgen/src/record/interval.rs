@@ -73,7 +73,7 @@ pub(crate) struct IntervalData {
     pub(crate) busy_ns: u64,
     pub(crate) bytes_in: u64,
     pub(crate) connects: u64,
-    /// Users or connections started so far.
+    /// Users that are there, or connections.
     pub(crate) users: u64,
 }
 

@@ -91,7 +91,7 @@ pub struct SecondRow {
     pub counts: Counts,
     /// In flight when the second ended.
     pub in_flight: u64,
-    /// Users or connections started so far.
+    /// Users that are there, or connections.
     pub users: u64,
     /// Median response time of the second's successes, microseconds.
     pub p50_us: u64,

@@ -125,6 +125,11 @@ impl Recorder {
         self.users += 1;
     }
 
+    /// A user has gone before the end.
+    pub(crate) fn user_left(&mut self) {
+        self.users = self.users.saturating_sub(1);
+    }
+
     /// A connection was opened; `counts` puts it into the current second, too.
     pub(crate) fn connected(&mut self, setup: &Setup, counts: bool) {
         self.connections.opened(setup);

@@ -14,6 +14,7 @@ use crate::{
     alarm::Alarm,
     client::{Plan, lane_seed},
     record::{Nanos, Timeline},
+    scenario::{Arrivals as Model, Open, Trace},
     schedule::{ArrivalPacer, Pacer as _},
     shard::Share,
 };
@@ -23,15 +24,25 @@ const SHORTEST_SLEEP: Duration = Duration::from_micros(50);
 /// Arrivals offered in a row, when behind schedule, before the lanes get a turn.
 const OFFERED_AT_ONCE: u32 = 64;
 
+/// One arrival of the schedule.
+#[derive(Debug, Clone, Copy)]
+struct Drawn {
+    at: Nanos,
+    endpoint: usize,
+    line: usize,
+}
+
 /// The arrivals that fall to one worker, and how far it has got through them.
 pub(super) struct Arrivals {
     pacer: ArrivalPacer,
     plan: Arc<Plan>,
+    /// What says which request it is; drawn by weight if there is none.
+    trace: Option<Arc<Trace>>,
     random: SmallRng,
     count: u64,
     share: Share,
     /// Drawn, but not offered to a lane yet.
-    pending: Option<(Nanos, usize)>,
+    pending: Option<Drawn>,
     /// Offered, and dropped because too many waited; measured part only.
     pub(super) offered: u64,
     pub(super) dropped: u64,
@@ -40,8 +51,13 @@ pub(super) struct Arrivals {
 }
 
 impl Arrivals {
-    pub(super) fn new(plan: Arc<Plan>, pacer: ArrivalPacer, share: Share) -> Self {
+    pub(super) fn new(plan: Arc<Plan>, open: &Open, pacer: ArrivalPacer, share: Share) -> Self {
+        let trace = match &open.arrivals {
+            Model::Replay(replay) => Some(replay.trace.clone()),
+            _ => None,
+        };
         Self {
+            trace,
             random: SmallRng::seed_from_u64(lane_seed(plan.seed, u32::MAX)),
             pacer,
             plan,
@@ -54,20 +70,24 @@ impl Arrivals {
         }
     }
 
-    /// The next arrival of this worker: when, and which endpoint.
-    fn draw(&mut self) -> Option<(Nanos, usize)> {
+    /// The next arrival of this worker.
+    fn draw(&mut self) -> Option<Drawn> {
         loop {
             // Every worker draws all of them, so that the sequence does not depend on their number.
             let Some(at) = self.pacer.next_event() else {
                 self.done = true;
                 return None;
             };
-            let endpoint = self.plan.choose(&mut self.random);
             let number = self.count;
+            let line = usize::try_from(number).unwrap_or(usize::MAX);
+            let endpoint = match &self.trace {
+                Some(trace) => trace.kind(line).unwrap_or(0),
+                None => self.plan.choose(&mut self.random),
+            };
             self.count += 1;
             if self.share.takes(number) {
                 let at = u64::try_from(at.as_nanos()).unwrap_or(u64::MAX);
-                self.pending = Some((at, endpoint));
+                self.pending = Some(Drawn { at, endpoint, line });
                 return self.pending;
             }
         }
@@ -77,7 +97,7 @@ impl Arrivals {
     pub(super) fn left_behind(&mut self, timeline: Timeline, end: Nanos) -> u64 {
         let mut left = 0;
         let mut next = self.pending.take();
-        while let Some((at, _)) = next.filter(|(at, _)| *at < end) {
+        while let Some(Drawn { at, .. }) = next.filter(|drawn| drawn.at < end) {
             left += u64::from(timeline.counts(at));
             next = self.draw();
         }
@@ -93,9 +113,11 @@ pub(super) async fn arrive(shared: Rc<Shared>, arrivals: SharedArrivals, alarm: 
     let epoch = shared.epoch.get();
     let mut without_a_pause = 0;
     loop {
-        let Some((intended, endpoint)) = arrivals.borrow_mut().draw() else {
+        let Some(drawn) = arrivals.borrow_mut().draw() else {
+            shared.no_more_arrivals();
             return;
         };
+        let intended = drawn.at;
         let due = epoch + Duration::from_nanos(intended);
         loop {
             let wait = due.saturating_duration_since(Instant::now());
@@ -113,7 +135,8 @@ pub(super) async fn arrive(shared: Rc<Shared>, arrivals: SharedArrivals, alarm: 
             return;
         }
         let job = Job {
-            endpoint,
+            endpoint: drawn.endpoint,
+            line: drawn.line,
             intended,
             offered,
             waited: false,

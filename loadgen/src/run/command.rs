@@ -98,6 +98,9 @@ pub struct OverrideArgs {
     /// Seed of everything random.
     #[arg(long)]
     seed: Option<u64>,
+    /// End after exactly so many requests of the measured part, or when its time is over.
+    #[arg(long, value_name = "N")]
+    requests: Option<u64>,
     /// Longest wait for a connection, TLS handshake included.
     #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
     connect_timeout: Option<Duration>,
@@ -135,6 +138,7 @@ impl From<&OverrideArgs> for Overrides {
             connect_timeout: args.connect_timeout,
             timeout: args.timeout,
             http: (&args.http).into(),
+            requests: args.requests,
         }
     }
 }

@@ -13,6 +13,8 @@ use crate::record::Nanos;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Job {
     pub(super) endpoint: usize,
+    /// Replay: number in the trace.
+    pub(super) line: usize,
     /// When the schedule meant it to be sent.
     pub(super) intended: Nanos,
     /// When the generator got to it; later than intended by its own lag.
@@ -108,6 +110,11 @@ impl Dispatch {
         !self.backlog.borrow().is_empty()
     }
 
+    /// Whether nothing waits for a lane, nor for a lane to look at what it was given.
+    pub(super) fn is_empty(&self) -> bool {
+        self.backlog.borrow().is_empty() && !self.is_handing_over()
+    }
+
     /// Takes back what still waits for a lane.
     pub(super) fn withdraw(&self) -> VecDeque<Job> {
         std::mem::take(&mut *self.backlog.borrow_mut())
@@ -127,6 +134,7 @@ mod tests {
     fn job(intended: Nanos) -> Job {
         Job {
             endpoint: 0,
+            line: 0,
             intended,
             offered: intended,
             waited: false,

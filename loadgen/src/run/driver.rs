@@ -11,7 +11,9 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::oneshot;
 
 use super::{
-    Outcome, Progress, RunError, RunOptions, StopToken, Target, summarise,
+    Outcome, Progress, RunError, RunOptions, StopToken, Target,
+    budget::Budget,
+    summarise,
     worker::{Ended, Worker},
 };
 use crate::{
@@ -20,7 +22,7 @@ use crate::{
     record::{Collector, Recorder, Recording, Timeline},
     scenario::{Load, Order, Scenario},
     schedule::{ArrivalPacer, Pacer as _},
-    shard::Share,
+    shard::{Shard, Share},
 };
 
 /// From "everybody is ready" to the first request: time for all threads to hear of it.
@@ -64,6 +66,14 @@ pub fn drive(
     let open = matches!(scenario.load, Load::Open(_));
     let lanes = options.shard.count_of(u64::from(scenario.lanes()));
     let workers = options.threads.min(lanes as usize).max(1);
+    let wanted = scenario.requests_total.map(|total| {
+        let own = options.shard.count_of(total);
+        // Turns go round from the first arrival of the warm-up on: one may fall to another shard.
+        let uncertain = open && options.shard != Shard::WHOLE;
+        own - u64::from(uncertain).min(own)
+    });
+    // A schedule ends by itself after so many.
+    let budget = Budget::new(wanted.filter(|_| !open));
     wait_for_preparation(options.start_at, stop);
     let (out, reports) = mpsc::channel();
     let (ready, readiness) = mpsc::channel();
@@ -94,6 +104,7 @@ pub fn drive(
             timeline,
             recorder,
             stop: ending.clone(),
+            budget: budget.clone(),
             ready: ready.clone(),
             start: started,
         };
@@ -173,7 +184,7 @@ pub fn drive(
             what: "keeping the interval logs",
             source,
         })?;
-    let mut summary = summarise::summarise(scenario, lanes, timeline, &recording, &ended);
+    let mut summary = summarise::summarise(scenario, lanes, wanted, timeline, &recording, &ended);
     summary.aborted = watch.breach();
     Ok(Outcome { summary, recording })
 }
@@ -281,7 +292,8 @@ fn intended_per_second(scenario: &Scenario, share: Share) -> Vec<u64> {
     let Load::Open(open) = &scenario.load else {
         return Vec::new();
     };
-    let mut pacer = ArrivalPacer::new(open, scenario.warmup, scenario.seed);
+    let mut pacer =
+        ArrivalPacer::new(open, scenario.warmup, scenario.seed).limited_to(scenario.requests_total);
     let mut seconds = vec![0; scenario.duration.as_secs_f64().ceil() as usize];
     let arrivals = std::iter::from_fn(|| pacer.next_event()).zip(0..);
     for (at, _) in arrivals.filter(|(_, number)| share.takes(*number)) {

@@ -9,12 +9,13 @@ use std::{
 };
 
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
+use tokio::sync::Notify;
 
-use super::{RunError, dispatch::Dispatch};
+use super::{RunError, budget::Budget, dispatch::Dispatch};
 use crate::{
     client::{Answer, Client, Next, Plan, Slot, User, Watch, lane_seed},
     record::{Completion, FailureKind, Nanos, Recorder, Timeline},
-    schedule::Thinker,
+    schedule::{Pace, Stay, Thinker},
 };
 
 /// A lane that cannot connect pauses before it tries again: a dead target is not hammered.
@@ -34,6 +35,16 @@ pub(super) struct Shared {
     pub(super) end: Cell<Nanos>,
     /// Whether it has ended: no further arrivals are offered.
     pub(super) over: Cell<bool>,
+    /// Requests that users may still start.
+    pub(super) budget: Budget,
+    /// Whether the number of requests is fixed.
+    pub(super) limited: bool,
+    /// Whether all arrivals of a schedule have been offered.
+    pub(super) scheduled: Cell<bool>,
+    /// Slots that work on an arrival, which may be a flow.
+    pub(super) busy: Cell<usize>,
+    /// Told when the last request of a fixed number may have been answered.
+    pub(super) idle: Notify,
     pub(super) recorder: RefCell<Recorder>,
     pub(super) watch: Watch,
     pub(super) dispatch: Dispatch,
@@ -46,6 +57,46 @@ impl Shared {
     pub(super) fn now(&self) -> Nanos {
         let elapsed = Instant::now().saturating_duration_since(self.epoch.get());
         u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether the load has ended.
+    fn is_over(&self) -> bool {
+        self.now() >= self.end.get()
+    }
+
+    /// Every arrival of the schedule has been offered.
+    pub(super) fn no_more_arrivals(&self) {
+        self.scheduled.set(true);
+        self.idle.notify_one();
+    }
+
+    /// Whether a fixed number of requests has been started, and answered as far as this worker
+    /// sent them.
+    fn is_finished(&self) -> bool {
+        let started = self.budget.is_spent() || (self.limited && self.scheduled.get());
+        let idle = self.busy.get() == 0 && self.recorder.borrow().in_flight() == 0;
+        started && idle && self.dispatch.is_empty()
+    }
+
+    /// Tells whoever waits for the end of a fixed number of requests that it may have come.
+    fn tell_if_idle(&self) {
+        if self.limited && self.recorder.borrow().in_flight() == 0 {
+            self.idle.notify_one();
+        }
+    }
+
+    /// Waits until a fixed number of requests has been started and answered; for ever if it is not
+    /// fixed.
+    pub(super) async fn finished(&self) {
+        if !self.limited {
+            return std::future::pending().await;
+        }
+        while !self.is_finished() {
+            tokio::select! {
+                () = self.idle.notified() => {}
+                () = self.budget.spent(), if !self.budget.is_spent() => {}
+            }
+        }
     }
 
     fn deadline(&self, now: Nanos) -> Nanos {
@@ -223,6 +274,7 @@ impl<C: Client> Lane<C> {
             failure: answer.failure,
             bytes: answer.bytes,
         });
+        self.shared.tell_if_idle();
         answer
     }
 
@@ -246,56 +298,116 @@ impl<C: Client> Lane<C> {
         self.user.prepare(&self.shared.plan, endpoint).is_ok()
     }
 
-    /// A user of a closed model: starts, logs in, then sends and thinks until the end.
-    pub(super) async fn user(mut self, start: Duration, mut thinker: Thinker) {
-        tokio::time::sleep_until((self.shared.epoch.get() + start).into()).await;
-        self.shared.recorder.borrow_mut().user_started();
+    /// A user of a closed model: comes and goes as `stays` says. Each time it starts, logs in, then
+    /// sends and thinks; `renew` makes it a new one, without connection, token, cookies and values.
+    pub(super) async fn user(
+        mut self,
+        stays: Vec<Stay>,
+        mut pace: Pace,
+        renew: impl Fn(u32) -> std::io::Result<C>,
+    ) {
+        let mut stays = stays.into_iter().peekable();
+        while let Some(stay) = stays.next() {
+            let Some(start) = self.shared.epoch.get().checked_add(stay.from) else {
+                return;
+            };
+            tokio::time::sleep_until(start.into()).await;
+            if self.shared.is_over() {
+                return;
+            }
+            self.shared.recorder.borrow_mut().user_started();
+            let until = stay.until.map_or(Nanos::MAX, |until| {
+                u64::try_from(until.as_nanos()).unwrap_or(Nanos::MAX)
+            });
+            let may_return = self.stay(until, &mut pace).await;
+            if !may_return || self.shared.is_over() || self.shared.budget.is_spent() {
+                return;
+            }
+            self.shared.recorder.borrow_mut().user_left();
+            if stays.peek().is_none() {
+                // Its connections close with it.
+                return;
+            }
+            let Ok(client) = renew(self.number) else {
+                return;
+            };
+            self.client = client;
+            self.user = User::new(&self.shared.plan, self.number);
+            self.ready = self.shared.plan.login.is_none();
+        }
+    }
+
+    /// Logs in if need be, then sends and thinks until it is time to go; a request that is on its
+    /// way then is still waited for. `false` if it must not come back: it is out of data.
+    async fn stay(&mut self, until: Nanos, pace: &mut Pace) -> bool {
         let login = self.shared.plan.login.as_ref().map(|(index, _)| *index);
         let mut now = self.shared.now();
         if let (false, Some(login)) = (self.ready, login)
             && !self.take_data(login)
         {
-            return self.shared.plan.user_is_out_of_data();
+            self.shared.plan.user_is_out_of_data();
+            return false;
         }
         while let (false, Some(login)) = (self.ready, login) {
-            if now >= self.shared.end.get() {
-                return;
+            if now >= self.shared.end.get().min(until) {
+                return true;
             }
             let answer = self.request(login, now, now).await;
             self.ready = answer.failure.is_none();
-            if !self.ready {
-                tokio::time::sleep(AFTER_FAILED_LOGIN).await;
-            }
-            now = self.shared.now();
+            now = if self.ready {
+                self.shared.now()
+            } else {
+                self.pause(AFTER_FAILED_LOGIN, until).await
+            };
         }
         let mut flow: Option<Next> = None;
+        let mut begun = now;
         loop {
-            if now >= self.shared.end.get() {
-                return;
+            if now >= self.shared.end.get().min(until) {
+                return true;
             }
             let endpoint = match flow {
                 Some(next) => next.endpoint,
                 None => {
+                    begun = now;
                     let endpoint = self.shared.plan.choose(&mut self.random);
                     if !self.take_data(endpoint) {
-                        return self.shared.plan.user_is_out_of_data();
+                        self.shared.plan.user_is_out_of_data();
+                        return false;
                     }
                     self.user.state.begin_iteration();
                     endpoint
                 }
             };
+            if self.shared.timeline.counts(now) && !self.shared.budget.take() {
+                return true;
+            }
             let answer = self.request(endpoint, now, now).await;
             flow = self.next(endpoint, &answer);
-            let own = flow.and_then(|next| self.pause_of(&next));
-            let mut pause = own.unwrap_or_else(|| thinker.pause());
+            let mut pause = match flow {
+                Some(next) => self.pause_of(&next).unwrap_or_else(|| pace.within()),
+                None => {
+                    let taken = self.shared.now().saturating_sub(begun);
+                    pace.pause(Duration::from_nanos(taken))
+                }
+            };
             if is_refusal(answer.failure) {
                 pause = pause.max(AFTER_REFUSAL);
             }
-            if !pause.is_zero() {
-                tokio::time::sleep(pause).await;
-            }
-            now = self.shared.now();
+            now = self.pause(pause, until).await;
         }
+    }
+
+    /// Waits, but not longer than until it is time to go; says how late it is then.
+    async fn pause(&self, pause: Duration, until: Nanos) -> Nanos {
+        let now = self.shared.now();
+        let left = Duration::from_nanos(until.saturating_sub(now));
+        let pause = pause.min(left);
+        if pause.is_zero() {
+            return now;
+        }
+        tokio::time::sleep(pause).await;
+        self.shared.now()
     }
 
     /// A slot of an open model: sends what it is given.
@@ -311,6 +423,9 @@ impl<C: Client> Lane<C> {
                 return self.shared.plan.data_is_used_up();
             }
             self.user.state.begin_iteration();
+            self.user.state.replay(job.line);
+            let busy = &self.shared.busy;
+            busy.set(busy.get() + 1);
             let sent = self.shared.now();
             {
                 let mut recorder = self.shared.recorder.borrow_mut();
@@ -335,6 +450,9 @@ impl<C: Client> Lane<C> {
                 answer = self.request(next.endpoint, now, now).await;
                 flow = self.next(next.endpoint, &answer);
             }
+            let busy = &self.shared.busy;
+            busy.set(busy.get().saturating_sub(1));
+            self.shared.tell_if_idle();
             if is_refusal(answer.failure) {
                 tokio::time::sleep(AFTER_REFUSAL).await;
             }

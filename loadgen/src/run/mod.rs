@@ -4,6 +4,7 @@
 //! and one collecting thread merges what they recorded, once a second.
 
 mod arrivals;
+mod budget;
 pub mod command;
 mod dispatch;
 mod driver;

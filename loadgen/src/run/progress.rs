@@ -96,7 +96,7 @@ pub struct Tick {
     pub send_lag_p99: Duration,
     /// Requests in flight at the end of the second.
     pub in_flight: u64,
-    /// Users or connections started so far.
+    /// Users that are there, or connections.
     pub users: u64,
     /// Each endpoint, in scenario order; the login comes last, if there is one.
     pub endpoints: Vec<EndpointTick>,

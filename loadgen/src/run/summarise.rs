@@ -29,6 +29,7 @@ const WAITED: f64 = 0.01;
 pub(super) fn summarise(
     scenario: &Scenario,
     lanes: u64,
+    wanted: Option<u64>,
     timeline: Timeline,
     recording: &Recording,
     ended: &[Ended],
@@ -53,6 +54,7 @@ pub(super) fn summarise(
     let validity = judge(&Evidence {
         scenario,
         lanes,
+        wanted,
         totals,
         duration_s,
         unsent,
@@ -204,7 +206,9 @@ fn extra_figures(
         totals.in_flight_area_ns as f64 / duration_ns,
     );
     put("littles_law_n", totals.busy_ns as f64 / duration_ns);
-    if let Load::Closed(closed) = &scenario.load {
+    if let Load::Closed(closed) = &scenario.load
+        && closed.pacing.is_none()
+    {
         // The interactive form of the law: users = X·(R + Z).
         let thinking = totals.counts.requests as f64 * closed.think_time.mean().as_secs_f64();
         let busy = totals.busy_ns as f64 / 1e9;
@@ -256,12 +260,40 @@ struct Evidence<'a> {
     scenario: &'a Scenario,
     /// Users or connections of this process.
     lanes: u64,
+    /// Requests that this process should start, if their number is fixed.
+    wanted: Option<u64>,
     totals: &'a Totals,
     duration_s: f64,
     unsent: u64,
     intended: u64,
     send_lag: Option<&'a Latency>,
     extra: &'a BTreeMap<String, f64>,
+}
+
+/// A run with a fixed number of requests.
+#[derive(Clone, Copy)]
+struct Counted {
+    /// Requests that this process should start.
+    wanted: u64,
+    /// Those that it started, or that its schedule intended; logins do not count.
+    started: u64,
+}
+
+impl Counted {
+    fn of(evidence: &Evidence<'_>) -> Option<Self> {
+        let wanted = evidence.wanted?;
+        let scheduled = evidence.scenario.requests.len();
+        let endpoints = evidence.totals.endpoints.iter().take(scheduled);
+        let sent: u64 = endpoints.map(|endpoint| endpoint.counts.requests).sum();
+        Some(Self {
+            wanted,
+            started: sent + evidence.unsent,
+        })
+    }
+
+    fn is_reached(self) -> bool {
+        self.started >= self.wanted
+    }
 }
 
 /// What can be said against the figures by somebody who knows only the generator.
@@ -283,7 +315,18 @@ fn judge(evidence: &Evidence<'_>) -> Validity {
         return Validity { verdict, reasons };
     }
     let planned = evidence.scenario.duration.as_secs_f64();
-    if evidence.duration_s < planned * 0.99 {
+    let counted = Counted::of(evidence);
+    if let Some(Counted { wanted, started }) = counted.filter(|counted| !counted.is_reached()) {
+        against(
+            Verdict::Suspect,
+            format!(
+                "{started} of {wanted} requests were started within {:.1} s, which bounds the run; lengthen `duration`",
+                evidence.duration_s
+            ),
+        );
+    }
+    let reached = counted.is_some_and(|counted| counted.is_reached());
+    if evidence.duration_s < planned * 0.99 && !reached {
         against(
             Verdict::Suspect,
             format!(

@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    iter,
     net::{IpAddr, Ipv4Addr},
     rc::Rc,
     sync::{Arc, mpsc},
@@ -14,13 +15,14 @@ use nix::sys::{
 };
 use tokio::{
     runtime::{Builder, LocalOptions},
-    sync::oneshot,
+    sync::{Notify, oneshot},
     task::JoinSet,
 };
 
 use super::{
     RunError, RunOptions, StopToken,
     arrivals::{Arrivals, SharedArrivals, arrive},
+    budget::Budget,
     dispatch::Dispatch,
     lane::{Lane, Shared},
 };
@@ -32,7 +34,7 @@ use crate::{
     },
     record::{Completion, Connections, FailureKind, Nanos, Recorder, Timeline},
     scenario::{Engine, Load, Scenario},
-    schedule::{ArrivalPacer, Pacer as _, Thinker, UserPacer},
+    schedule::{ArrivalPacer, Pace, Stay, UserPlan},
     shard::Share,
 };
 
@@ -60,6 +62,8 @@ pub(super) struct Worker {
     pub(super) timeline: Timeline,
     pub(super) recorder: Recorder,
     pub(super) stop: StopToken,
+    /// Requests of a closed model that are left, for all workers together.
+    pub(super) budget: Budget,
     /// Tells that everything is connected and logged in, or why not.
     pub(super) ready: mpsc::Sender<Result<(), RunError>>,
     /// Tells when the load begins; closed if it never does.
@@ -123,16 +127,20 @@ impl Worker {
 
     async fn with_clients<C: Client + 'static>(
         self,
-        make: impl Fn(u32, Option<IpAddr>) -> std::io::Result<C>,
+        make: impl Fn(u32, Option<IpAddr>) -> std::io::Result<C> + 'static,
     ) -> Result<Ended, RunError> {
+        let addresses = self.options.source_addresses;
+        let make = move |number| make(number, source_address(number, addresses));
         let numbers: Vec<u32> = (0..self.scenario.lanes())
             .filter(|lane| self.share.takes(u64::from(*lane)))
             .collect();
-        let peak = match &self.scenario.load {
-            Load::Open(open) => open.stages.iter().fold(0.0, |peak, stage| {
-                stage.from.get().max(stage.to.get()).max(peak)
-            }),
-            Load::Closed(_) => 0.0,
+        let (peak, stays) = match &self.scenario.load {
+            Load::Open(open) => (open.peak_rate(), Vec::new()),
+            Load::Closed(closed) => {
+                let plan = UserPlan::new(closed, self.scenario.warmup);
+                let stays = numbers.iter().map(|user| plan.stays(*user));
+                (0.0, stays.collect())
+            }
         };
         let most_waiting = (peak * LONGEST_BACKLOG).ceil() as usize + 1;
         let shared = Rc::new(Shared {
@@ -141,6 +149,11 @@ impl Worker {
             epoch: Cell::new(Instant::now()),
             end: Cell::new(self.timeline.end()),
             over: Cell::new(false),
+            budget: self.budget,
+            limited: self.scenario.requests_total.is_some(),
+            scheduled: Cell::new(false),
+            busy: Cell::new(0),
+            idle: Notify::new(),
             recorder: RefCell::new(self.recorder),
             watch: Watch::default(),
             dispatch: Dispatch::new(numbers.len(), most_waiting),
@@ -148,20 +161,23 @@ impl Worker {
         });
         let mut lanes = Vec::with_capacity(numbers.len());
         for (index, number) in numbers.iter().enumerate() {
-            let source = source_address(*number, self.options.source_addresses);
-            let client = make(*number, source).map_err(|source| RunError::System {
+            let client = make(*number).map_err(|source| RunError::System {
                 what: "making a client",
                 source,
             })?;
             lanes.push(Lane::new(shared.clone(), client, *number, index));
         }
-        // With a spawn phase only the first user is made ready: it proves that the login works.
+        // Users who come later are made ready then. One always is: it proves that the login works.
         let at_once = match &self.scenario.load {
-            Load::Closed(closed) if closed.spawn_rate.is_some() => 1,
-            _ => lanes.len(),
+            Load::Closed(_) => {
+                let at_start =
+                    |stays: &&Vec<Stay>| stays.first().is_some_and(|stay| stay.from.is_zero());
+                let count = stays.iter().filter(at_start).count();
+                count.max(usize::from(self.index == 0))
+            }
+            Load::Open(_) => lanes.len(),
         };
-        let first = self.index == 0 || at_once > 1;
-        match prepare(lanes, if first { at_once } else { 0 }).await {
+        match prepare(lanes, at_once).await {
             Ok(prepared) => {
                 lanes = prepared;
                 let _ = self.ready.send(Ok(()));
@@ -175,7 +191,11 @@ impl Worker {
             return Ok(Ended::default());
         };
         shared.epoch.set(epoch);
-        let arrivals = start(&shared, lanes, &self.scenario, self.share)?;
+        let lanes = lanes
+            .into_iter()
+            .zip(stays.into_iter().chain(iter::repeat(Vec::new())));
+        let make = Rc::new(make);
+        let arrivals = start(&shared, lanes, &self.scenario, self.share, &make)?;
         Ok(finish(shared, arrivals, &self.stop, self.options.drain).await)
     }
 }
@@ -221,9 +241,10 @@ fn collect<C>(joined: Joined<C>, done: &mut Vec<(usize, Lane<C>)>) -> Result<(),
 
 fn start<C: Client + 'static>(
     shared: &Rc<Shared>,
-    lanes: Vec<Lane<C>>,
+    lanes: impl Iterator<Item = (Lane<C>, Vec<Stay>)>,
     scenario: &Scenario,
     share: Share,
+    make: &Rc<impl Fn(u32) -> std::io::Result<C> + 'static>,
 ) -> Result<Option<SharedArrivals>, RunError> {
     let sweep = shared.clone();
     tokio::task::spawn_local(async move {
@@ -235,27 +256,25 @@ fn start<C: Client + 'static>(
     });
     match &scenario.load {
         Load::Closed(closed) => {
-            let mut pacer = UserPacer::new(closed);
-            let starts = std::iter::from_fn(move || pacer.next_event());
-            // Every worker sees all starts and takes those of its own users.
-            let own = starts.zip(0..).filter(|(_, user)| share.takes(*user));
-            for ((start, _), lane) in own.zip(lanes) {
+            for (lane, stays) in lanes {
                 let seed = lane_seed(scenario.seed, lane.number()).rotate_left(32);
-                let thinker = Thinker::new(closed.think_time, seed);
-                tokio::task::spawn_local(lane.user(start, thinker));
+                let pace = Pace::new(closed, seed);
+                let make = make.clone();
+                tokio::task::spawn_local(lane.user(stays, pace, move |user| make(user)));
             }
             Ok(None)
         }
         Load::Open(open) => {
-            for lane in lanes {
+            for (lane, _) in lanes {
                 tokio::task::spawn_local(lane.slot());
             }
             let alarm = Alarm::new().map_err(|source| RunError::System {
                 what: "making a timer",
                 source,
             })?;
-            let pacer = ArrivalPacer::new(open, scenario.warmup, scenario.seed);
-            let arrivals = Arrivals::new(shared.plan.clone(), pacer, share);
+            let pacer = ArrivalPacer::new(open, scenario.warmup, scenario.seed)
+                .limited_to(scenario.requests_total);
+            let arrivals = Arrivals::new(shared.plan.clone(), open, pacer, share);
             let arrivals = Rc::new(RefCell::new(arrivals));
             tokio::task::spawn_local(arrive(shared.clone(), arrivals.clone(), alarm));
             Ok(Some(arrivals))
@@ -359,6 +378,7 @@ async fn wait_for_end(shared: &Shared, stop: &StopToken) -> (bool, Option<Durati
             biased;
             () = stop.stopped() => return (true, cpu_before),
             () = shared.plan.out_of_data.stopped() => return (true, cpu_before),
+            () = shared.finished() => return (false, cpu_before),
             () = tokio::time::sleep_until(wake.into()) => {}
         }
     }

@@ -34,7 +34,7 @@ pub enum ScenarioError {
         /// What is wrong and what would be right.
         message: String,
     },
-    /// An override on the command line does not fit the scenario.
+    /// An override of the environment or the command line does not fit the scenario.
     Override {
         /// The flag.
         flag: &'static str,

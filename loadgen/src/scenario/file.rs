@@ -9,7 +9,10 @@ use crate::judge::slo::RuleEntry;
 use super::transport::{RawHttp, RawTls};
 use super::{
     content::{RawFeed, RawFlow, RawLogin, RawRequest},
-    text::{ArrivalsText, DurationText, EngineText, ModelText, RateText, Share, ThinkTimeText},
+    text::{
+        ArrivalsText, DurationText, EngineText, LevelText, ModelText, RateText, Share,
+        ThinkTimeText,
+    },
 };
 
 #[derive(Deserialize)]
@@ -23,6 +26,7 @@ pub(super) struct RawScenario {
     pub(super) duration: Option<DurationText>,
     #[serde(default)]
     pub(super) warmup: DurationText,
+    pub(super) requests_total: Option<u64>,
     pub(super) engine: Option<EngineText>,
     pub(super) connections: Option<u32>,
     #[serde(default = "yes")]
@@ -60,15 +64,40 @@ pub(super) struct RawLoad {
     pub(super) arrivals: Option<ArrivalsText>,
     pub(super) volley: Option<u32>,
     pub(super) stages: Option<Vec<RawStage>>,
+    pub(super) spike: Option<RawSpike>,
+    pub(super) sine: Option<RawSine>,
+    pub(super) pacing: Option<DurationText>,
+    pub(super) trace: Option<String>,
+    pub(super) speed: Option<f64>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawStage {
     pub(super) duration: DurationText,
-    pub(super) rate: RateText,
+    pub(super) rate: Option<RateText>,
+    pub(super) users: Option<u32>,
     #[serde(default)]
     pub(super) ramp: bool,
+}
+
+/// Shorthand of three stages: base, peak, base.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSpike {
+    pub(super) base: LevelText,
+    pub(super) peak: LevelText,
+    /// From the start of the measured part.
+    pub(super) at: DurationText,
+    pub(super) length: DurationText,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSine {
+    pub(super) mean: RateText,
+    pub(super) amplitude: RateText,
+    pub(super) period: DurationText,
 }
 
 #[derive(Default, Deserialize)]

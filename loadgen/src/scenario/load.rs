@@ -8,6 +8,7 @@ use std::{
 use super::{
     Scenario, ScenarioError,
     file::RawScenario,
+    list,
     locate::{self, Step},
     validate::{Wrong, validate, wrong},
 };
@@ -22,12 +23,15 @@ macro_rules! built_in {
 }
 
 /// Scenarios that are there without any file, so that names work from every folder.
-const BUILT_IN: [(&str, &str); 11] = built_in![
+const BUILT_IN: [(&str, &str); 14] = built_in![
+    "all",
     "baseline",
     "burst",
     "ci",
     "documented",
+    "edge",
     "endurance",
+    "heavy",
     "load",
     "rate",
     "smoke",
@@ -63,6 +67,33 @@ impl Scenario {
         let mut scenario = parse(&source, folder, true)?;
         scenario.source = source.path;
         Ok(scenario)
+    }
+
+    /// Loads a scenario as [`Scenario::load`] does, or all those that a list of scenarios names.
+    ///
+    /// # Errors
+    ///
+    /// When one of them does not exist, cannot be read, or is not valid.
+    pub fn load_all(name_or_path: &str) -> Result<Vec<Self>, ScenarioError> {
+        Self::load_all_from(name_or_path, Path::new(FOLDER))
+    }
+
+    /// Loads the scenarios that a name stands for, from a folder.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scenario::load_all`].
+    pub fn load_all_from(name_or_path: &str, folder: &Path) -> Result<Vec<Self>, ScenarioError> {
+        let source = find(name_or_path, folder)?;
+        let Some(list) = list::parse(&source.text, &source.origin)? else {
+            return Ok(vec![Self::load_from(name_or_path, folder)?]);
+        };
+        let load = |(index, name): (usize, &String)| {
+            Self::load_from(name, folder).map_err(|error| {
+                list::misplaced(&source.text, &source.origin, index, error.to_string())
+            })
+        };
+        list.scenarios.iter().enumerate().map(load).collect()
     }
 
     /// Parses and validates the text of a scenario; `origin` names it in errors. Files of data are
@@ -155,6 +186,17 @@ fn parse(source: &Source, folder: &Path, may_extend: bool) -> Result<Scenario, S
             message,
         }
     };
+    if let Some(list) = list::parse(source, origin)? {
+        let message = format!(
+            "a list of scenarios, which `weir-bench run` runs one after the other; name one of them here: {}",
+            list.scenarios.join(", ")
+        );
+        return Err(invalid(
+            locate::offset_of(source, &[Step::from("scenarios")]),
+            &[Step::from("scenarios")],
+            message,
+        ));
+    }
     let misplaced =
         |Wrong { path, message }: Wrong| invalid(locate::offset_of(source, &path), &path, message);
     let raw: RawScenario = toml::from_str(source).map_err(|error| {

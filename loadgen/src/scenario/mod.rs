@@ -7,14 +7,22 @@
 mod content;
 mod error;
 mod file;
+mod list;
 mod load;
 mod locate;
+mod model;
 mod overrides;
+mod recorded;
 mod text;
+mod think;
 mod trace;
 mod transport;
 mod validate;
+mod validate_load;
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod model_tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
@@ -31,7 +39,9 @@ pub use self::{
     },
     error::ScenarioError,
     load::FOLDER,
+    model::{Arrivals, Closed, Load, Open, Replay, Stage, UserStage, Wave},
     overrides::Overrides,
+    think::ThinkTime,
     trace::{Kind, Timestamp, Trace, TraceError, TraceLine},
     transport::{ClientCertificate, Http, HttpOverrides, HttpVersion, Tls, TlsVersion},
 };
@@ -53,6 +63,9 @@ pub struct Scenario {
     /// Length of the measured part.
     #[serde(serialize_with = "as_text::duration")]
     pub duration: Duration,
+    /// The run ends once so many requests of the measured part have been started and answered, or
+    /// after `duration`, whichever comes first; logins do not count.
+    pub requests_total: Option<u64>,
     /// Load before the measured part; excluded from every figure.
     #[serde(serialize_with = "as_text::duration")]
     pub warmup: Duration,
@@ -85,96 +98,6 @@ pub struct Scenario {
     pub seed: u64,
     /// The file it came from, if any.
     pub source: Option<PathBuf>,
-}
-
-/// Load model with its parameters.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(tag = "model", rename_all = "lowercase")]
-pub enum Load {
-    /// N users, each waiting for its answer and then thinking.
-    Closed(Closed),
-    /// Arrivals on a schedule that does not wait for answers.
-    Open(Open),
-}
-
-/// A closed model.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Closed {
-    /// Users at full load; at least 1.
-    pub users: u32,
-    /// Users started per second; `None` starts all at once.
-    pub spawn_rate: Option<Rate>,
-    /// Pause of a user between an answer and its next request.
-    pub think_time: ThinkTime,
-}
-
-/// Pause of a user between an answer and its next request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ThinkTime {
-    /// No pause: each user sends as fast as it is answered.
-    None,
-    /// Always the same pause.
-    Constant(#[serde(serialize_with = "as_text::duration")] Duration),
-    /// Uniformly distributed between two bounds.
-    Uniform {
-        /// Shortest pause.
-        #[serde(serialize_with = "as_text::duration")]
-        min: Duration,
-        /// Longest pause.
-        #[serde(serialize_with = "as_text::duration")]
-        max: Duration,
-    },
-}
-
-impl ThinkTime {
-    /// Expected pause.
-    pub fn mean(&self) -> Duration {
-        match *self {
-            Self::None => Duration::ZERO,
-            Self::Constant(pause) => pause,
-            Self::Uniform { min, max } => (min + max) / 2,
-        }
-    }
-
-    /// Whether its bounds are in the right order.
-    pub(crate) fn is_in_order(&self) -> bool {
-        !matches!(self, Self::Uniform { min, max } if min > max)
-    }
-}
-
-/// An open model.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Open {
-    /// Stages of the measured part, in order; never empty, together as long as `duration`.
-    /// Warm-up runs at the rate with which the first stage begins.
-    pub stages: Vec<Stage>,
-    /// How arrivals are spread in time.
-    pub arrivals: Arrivals,
-}
-
-/// A piece of an open model's rate over time; the rate changes linearly from `from` to `to`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Stage {
-    /// How long it lasts.
-    #[serde(serialize_with = "as_text::duration")]
-    pub duration: Duration,
-    /// Arrivals per second at its start.
-    pub from: Rate,
-    /// Arrivals per second at its end.
-    pub to: Rate,
-}
-
-/// How arrivals are spread in time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Arrivals {
-    /// Evenly spaced.
-    Uniform,
-    /// A Poisson process: independent arrivals, exponential gaps.
-    Poisson,
-    /// Groups of this many at the same instant, evenly spaced; the rate stays the same.
-    Volley(u32),
 }
 
 /// Which client sends the requests.
@@ -281,11 +204,6 @@ impl Scenario {
         let Load::Open(open) = &self.load else {
             return None;
         };
-        let arrivals: f64 = open
-            .stages
-            .iter()
-            .map(|stage| (stage.from.get() + stage.to.get()) / 2.0 * stage.duration.as_secs_f64())
-            .sum();
-        Rate::per_second(arrivals / self.duration.as_secs_f64()).ok()
+        Rate::per_second(open.expected() / self.duration.as_secs_f64()).ok()
     }
 }

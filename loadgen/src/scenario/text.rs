@@ -30,6 +30,39 @@ impl<'de> Deserialize<'de> for RateText {
     }
 }
 
+/// Users, written as a number, or a rate, written as text.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum LevelText {
+    Users(u32),
+    Rate(Rate),
+}
+
+impl<'de> Deserialize<'de> for LevelText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct LevelVisitor;
+
+        impl Visitor<'_> for LevelVisitor {
+            type Value = LevelText;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of users such as 300, or a rate such as \"300/s\"")
+            }
+
+            fn visit_i64<E: Error>(self, users: i64) -> Result<LevelText, E> {
+                u32::try_from(users)
+                    .map(LevelText::Users)
+                    .map_err(|_| E::custom(format!("{users} is not a number of users")))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<LevelText, E> {
+                text.parse().map(LevelText::Rate).map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_any(LevelVisitor)
+    }
+}
+
 /// A share between 0 and 1, written `"0.1%"` or `0.001`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Share(pub(super) f64);
@@ -88,6 +121,7 @@ pub(super) enum ArrivalsText {
     Uniform,
     Poisson,
     Volley,
+    Replay,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -108,26 +142,85 @@ impl<'de> Deserialize<'de> for EngineText {
     }
 }
 
-/// `"none"`, `"1s"` or `{ min = "0.5s", max = "2s" }`.
+/// `"none"`, `"1s"`, `{ min = "0.5s", max = "2s" }` or
+/// `{ distribution = "lognormal", mean = "1s", deviation = "500ms" }`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ThinkTimeText(pub(super) ThinkTime);
 
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Distribution {
+    Constant,
+    Uniform,
+    Exponential,
+    Normal,
+    LogNormal,
+}
+
+/// The parameters of a distribution; which of them it takes depends on it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    distribution: Option<Distribution>,
+    min: Option<DurationText>,
+    max: Option<DurationText>,
+    mean: Option<DurationText>,
+    deviation: Option<DurationText>,
+}
+
+impl Parameters {
+    fn think_time(&self) -> Result<ThinkTime, String> {
+        let bounds = (self.min.map(|text| text.0), self.max.map(|text| text.0));
+        let moments = (
+            self.mean.map(|text| text.0),
+            self.deviation.map(|text| text.0),
+        );
+        match (
+            self.distribution.unwrap_or(Distribution::Uniform),
+            bounds,
+            moments,
+        ) {
+            (Distribution::Uniform, (Some(min), Some(max)), (None, None)) => {
+                Ok(ThinkTime::Uniform { min, max })
+            }
+            (Distribution::Uniform, ..) => {
+                Err("a uniform distribution takes `min` and `max`".into())
+            }
+            (_, (None, None), (Some(Duration::ZERO), _)) => {
+                Err("`mean` must be above 0; write \"none\" for no pause".into())
+            }
+            (Distribution::Constant, (None, None), (Some(mean), None)) => {
+                Ok(ThinkTime::Constant(mean))
+            }
+            (Distribution::Constant, ..) => Err("a constant pause takes `mean`".into()),
+            (Distribution::Exponential, (None, None), (Some(mean), None)) => {
+                Ok(ThinkTime::Exponential { mean })
+            }
+            (Distribution::Exponential, ..) => {
+                Err("an exponential distribution takes `mean` alone".into())
+            }
+            (Distribution::Normal, (None, None), (Some(mean), Some(deviation))) => {
+                Ok(ThinkTime::Normal { mean, deviation })
+            }
+            (Distribution::LogNormal, (None, None), (Some(mean), Some(deviation))) => {
+                Ok(ThinkTime::LogNormal { mean, deviation })
+            }
+            (Distribution::Normal | Distribution::LogNormal, ..) => {
+                Err("a normal or log-normal distribution takes `mean` and `deviation`".into())
+            }
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for ThinkTimeText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Bounds {
-            min: DurationText,
-            max: DurationText,
-        }
-
         struct ThinkTimeVisitor;
 
         impl<'de> Visitor<'de> for ThinkTimeVisitor {
             type Value = ThinkTime;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("\"none\", a duration, or { min = \"0.5s\", max = \"2s\" }")
+                f.write_str("\"none\", a duration, { min = \"0.5s\", max = \"2s\" }, or { distribution = \"exponential\", mean = \"1s\" }")
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<ThinkTime, E> {
@@ -141,11 +234,9 @@ impl<'de> Deserialize<'de> for ThinkTimeText {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ThinkTime, A::Error> {
-                let Bounds { min, max } = Bounds::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(ThinkTime::Uniform {
-                    min: min.0,
-                    max: max.0,
-                })
+                Parameters::deserialize(MapAccessDeserializer::new(map))?
+                    .think_time()
+                    .map_err(A::Error::custom)
             }
         }
 

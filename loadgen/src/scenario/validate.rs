@@ -3,18 +3,18 @@
 use std::{path::Path, time::Duration};
 
 use super::{
-    Arrivals, Closed, Engine, Load, Open, Scenario, Stage, ThinkTime, Thresholds, Timeouts,
+    Arrivals, Engine, Load, Open, Scenario, Thresholds, Timeouts,
     content::{Content, RawContent, content},
-    file::{RawLoad, RawScenario, RawStage, RawThresholds, RawTimeouts},
+    file::{RawScenario, RawThresholds, RawTimeouts},
     locate::Step,
-    text::{self, DurationText, RateText},
+    recorded::recorded,
+    validate_load::load_model,
 };
-use crate::units::Rate;
 
 /// Slots of an open model when the file does not say.
 const DEFAULT_CONNECTIONS: u32 = 256;
 /// More than this many users or connections cannot be meant: ports and descriptors run out first.
-const MOST_LANES: u32 = 100_000;
+pub(super) const MOST_LANES: u32 = 100_000;
 
 /// A check that failed: where, and what would be right.
 pub(super) struct Wrong {
@@ -30,8 +30,9 @@ pub(super) fn wrong<const N: usize>(path: [Step; N], message: impl Into<String>)
 }
 
 macro_rules! at {
-    ($($step:expr),*) => { [$(Step::from($step)),*] };
+    ($($step:expr),*) => { [$($crate::scenario::locate::Step::from($step)),*] };
 }
+pub(super) use at;
 
 /// Checks a scenario as a whole; what it does not say comes from `base`. `folder` is where its
 /// files of data are.
@@ -46,7 +47,7 @@ pub(super) fn validate(
             "must be letters, digits, `-`, `_` or `.`: it becomes part of folder names",
         ));
     }
-    let (load, duration) = load(&raw)?;
+    let (load, duration) = load_model(&raw, folder)?;
     let engine = raw.engine.map_or(Engine::Session, |text| text.0);
     let connections = connections(&raw, &load)?;
     let own_http = super::transport::http(raw.http.as_ref(), engine)?;
@@ -69,6 +70,32 @@ pub(super) fn validate(
             flows: base.flows,
         };
     }
+    let replay = match &load {
+        Load::Open(Open {
+            arrivals: Arrivals::Replay(replay),
+            ..
+        }) => Some(replay),
+        _ => None,
+    };
+    if replay.is_some() {
+        // Its requests come from the trace.
+        for (field, given) in [
+            ("requests", !raw.requests.is_empty()),
+            ("flows", !raw.flows.is_empty()),
+        ] {
+            if given {
+                return Err(wrong(
+                    at![field],
+                    "the requests of a replay come from its trace; remove these",
+                ));
+            }
+        }
+        inherited.requests = Vec::new();
+        inherited.flows = Vec::new();
+    }
+    if raw.requests_total == Some(0) {
+        return Err(wrong(at!["requests_total"], "must be at least 1"));
+    }
     let written = RawContent {
         feeds: &raw.feeds,
         variables: &raw.variables,
@@ -76,7 +103,10 @@ pub(super) fn validate(
         requests: &raw.requests,
         flows: &raw.flows,
     };
-    let content = content(&written, inherited, folder)?;
+    let mut content = content(&written, inherited, folder)?;
+    if let Some(replay) = replay {
+        content.requests = recorded(&replay.trace);
+    }
     if content.requests.is_empty() && content.flows.is_empty() {
         return Err(wrong(
             at!["requests"],
@@ -88,6 +118,7 @@ pub(super) fn validate(
         description: raw.description,
         load,
         duration,
+        requests_total: raw.requests_total,
         warmup: raw.warmup.0,
         engine,
         connections,
@@ -113,176 +144,6 @@ pub(super) fn validate(
 
 fn is_name_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
-}
-
-fn load(raw: &RawScenario) -> Result<(Load, Duration), Wrong> {
-    let load = &raw.load;
-    let closed = load.model == text::ModelText::Closed;
-    let misplaced = [
-        ("users", load.users.is_some(), true),
-        ("spawn_rate", load.spawn_rate.is_some(), true),
-        ("think_time", load.think_time.is_some(), true),
-        ("rate", load.rate.is_some(), false),
-        ("arrivals", load.arrivals.is_some(), false),
-        ("volley", load.volley.is_some(), false),
-        ("stages", load.stages.is_some(), false),
-    ];
-    for (field, given, belongs_to_closed) in misplaced {
-        if given && belongs_to_closed != closed {
-            let (model, allowed) = if closed {
-                ("open", "`users`, `spawn_rate` and `think_time`")
-            } else {
-                ("closed", "`rate` or `stages`, `arrivals` and `volley`")
-            };
-            return Err(wrong(
-                at!["load", field],
-                format!("belongs to model = \"{model}\"; this model takes {allowed}"),
-            ));
-        }
-    }
-    if closed {
-        Ok((Load::Closed(closed_model(load)?), stated_duration(raw)?))
-    } else {
-        open_model(raw)
-    }
-}
-
-fn stated_duration(raw: &RawScenario) -> Result<Duration, Wrong> {
-    match raw.duration {
-        Some(DurationText(duration)) if !duration.is_zero() => Ok(duration),
-        Some(_) => Err(wrong(at!["duration"], "must be above 0")),
-        None => Err(wrong(
-            at!["duration"],
-            "is missing: say how long to measure, such as duration = \"1m\"",
-        )),
-    }
-}
-
-fn closed_model(load: &RawLoad) -> Result<Closed, Wrong> {
-    let users = match load.users {
-        Some(users @ 1..=MOST_LANES) => users,
-        Some(_) => {
-            return Err(wrong(
-                at!["load", "users"],
-                format!("must be between 1 and {MOST_LANES}"),
-            ));
-        }
-        None => {
-            return Err(wrong(
-                at!["load", "users"],
-                "is missing: a closed model needs `users = N`",
-            ));
-        }
-    };
-    let spawn_rate = match load.spawn_rate {
-        Some(RateText(rate)) if rate.get() <= 0.0 => {
-            return Err(wrong(
-                at!["load", "spawn_rate"],
-                "must be above 0; leave it out to start all users at once",
-            ));
-        }
-        rate => rate.map(|text| text.0),
-    };
-    let think_time = load.think_time.map_or(ThinkTime::None, |text| text.0);
-    if matches!(think_time, ThinkTime::Uniform { min, max } if min > max) {
-        return Err(wrong(
-            at!["load", "think_time"],
-            "`min` is above `max`; swap them",
-        ));
-    }
-    Ok(Closed {
-        users,
-        spawn_rate,
-        think_time,
-    })
-}
-
-fn open_model(raw: &RawScenario) -> Result<(Load, Duration), Wrong> {
-    let load = &raw.load;
-    let (stages, duration) = match (&load.rate, &load.stages) {
-        (Some(_), Some(_)) => {
-            return Err(wrong(
-                at!["load", "stages"],
-                "`rate` and `stages` exclude each other; put the rate into the stages",
-            ));
-        }
-        (None, None) => {
-            return Err(wrong(
-                at!["load", "rate"],
-                "is missing: an open model needs `rate = \"N/s\"` or `stages`",
-            ));
-        }
-        (Some(RateText(rate)), None) => {
-            if rate.get() <= 0.0 {
-                return Err(wrong(at!["load", "rate"], "must be above 0"));
-            }
-            let duration = stated_duration(raw)?;
-            let stage = Stage {
-                duration,
-                from: *rate,
-                to: *rate,
-            };
-            (vec![stage], duration)
-        }
-        (None, Some(raw_stages)) => {
-            let stages = stages(raw_stages)?;
-            let sum = stages.iter().map(|stage| stage.duration).sum();
-            if raw.duration.is_some_and(|stated| stated.0 != sum) {
-                return Err(wrong(
-                    at!["duration"],
-                    format!(
-                        "the stages last {}; leave `duration` out or make it equal",
-                        crate::units::format_duration(sum)
-                    ),
-                ));
-            }
-            (stages, sum)
-        }
-    };
-    let arrivals = match (load.arrivals, load.volley) {
-        (Some(text::ArrivalsText::Volley), Some(size @ 1..)) => Arrivals::Volley(size),
-        (Some(text::ArrivalsText::Volley), _) => {
-            return Err(wrong(
-                at!["load", "volley"],
-                "arrivals = \"volley\" needs `volley = N`, at least 1",
-            ));
-        }
-        (_, Some(_)) => {
-            return Err(wrong(at!["load", "volley"], "needs arrivals = \"volley\""));
-        }
-        (Some(text::ArrivalsText::Poisson), None) => Arrivals::Poisson,
-        (Some(text::ArrivalsText::Uniform) | None, None) => Arrivals::Uniform,
-    };
-    Ok((Load::Open(Open { stages, arrivals }), duration))
-}
-
-fn stages(raw: &[RawStage]) -> Result<Vec<Stage>, Wrong> {
-    let mut stages: Vec<Stage> = Vec::with_capacity(raw.len());
-    for (index, stage) in raw.iter().enumerate() {
-        if stage.duration.0.is_zero() {
-            return Err(wrong(
-                at!["load", "stages", index, "duration"],
-                "must be above 0",
-            ));
-        }
-        let to = stage.rate.0;
-        let before = stages.last().map_or(Rate::default(), |stage| stage.to);
-        stages.push(Stage {
-            duration: stage.duration.0,
-            from: if stage.ramp { before } else { to },
-            to,
-        });
-    }
-    if stages
-        .iter()
-        .all(|stage| stage.from.get() + stage.to.get() <= 0.0)
-    {
-        return Err(wrong(
-            at!["load", "stages"],
-            "at least one stage needs a rate above 0",
-        ));
-    }
-    Ok(stages)
 }
 
 fn connections(raw: &RawScenario, load: &Load) -> Result<u32, Wrong> {

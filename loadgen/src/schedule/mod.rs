@@ -4,6 +4,7 @@
 
 mod arrivals;
 mod profile;
+mod think;
 mod users;
 
 use std::time::Duration;
@@ -11,7 +12,8 @@ use std::time::Duration;
 pub use self::{
     arrivals::ArrivalPacer,
     profile::RateProfile,
-    users::{Thinker, UserPacer},
+    think::{Pace, Thinker},
+    users::{Stay, UserPlan},
 };
 use crate::units::Rate;
 

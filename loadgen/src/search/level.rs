@@ -32,7 +32,12 @@ pub fn at_level(
     level: f64,
     lengths: Lengths,
 ) -> Result<Scenario, String> {
+    if matches!(&base.load, Load::Open(open) if matches!(open.arrivals, Arrivals::Replay(_))) {
+        let message = "a replay sends what its trace says and has no level to vary: take a scenario with requests of its own";
+        return Err(message.to_owned());
+    }
     let mut scenario = base.clone();
+    scenario.requests_total = None;
     scenario.warmup = lengths.warmup;
     scenario.duration = lengths.measured;
     match over {
@@ -42,7 +47,7 @@ pub fn at_level(
                 return Err("a rate must be above 0".to_owned());
             }
             let arrivals = match &base.load {
-                Load::Open(open) => open.arrivals,
+                Load::Open(open) => open.arrivals.clone(),
                 Load::Closed(_) => Arrivals::Poisson,
             };
             let stage = Stage {
@@ -52,6 +57,7 @@ pub fn at_level(
             };
             scenario.load = Load::Open(Open {
                 stages: vec![stage],
+                wave: None,
                 arrivals,
             });
         }
@@ -62,15 +68,14 @@ pub fn at_level(
                     over.text()
                 ));
             }
-            let think_time = match (&base.load, over) {
-                (Load::Closed(closed), Over::Users) => closed.think_time,
-                _ => ThinkTime::None,
+            let (think_time, pacing) = match (&base.load, over) {
+                (Load::Closed(closed), Over::Users) => (closed.think_time, closed.pacing),
+                _ => (ThinkTime::None, None),
             };
             scenario.connections = level as u32;
             scenario.load = Load::Closed(Closed {
-                users: level as u32,
-                spawn_rate: None,
-                think_time,
+                pacing,
+                ..Closed::steady(level as u32, think_time)
             });
         }
     }

@@ -91,6 +91,7 @@ fn facts(peak_rps: Option<f64>, limit_rps: f64) -> Facts {
             closed: None,
         },
         duration_s: 60.0,
+        requests_total: None,
         weights: Vec::new(),
         thresholds: Thresholds::default(),
         client_timeout_s: 30.0,

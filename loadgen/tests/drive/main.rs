@@ -8,6 +8,7 @@ mod failures;
 mod folders;
 mod gates;
 mod h2_server;
+mod models;
 mod scraping;
 mod server;
 mod sessions;

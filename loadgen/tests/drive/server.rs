@@ -52,6 +52,14 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(reply: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_counting(reply, Arc::default())
+    }
+
+    /// A server that counts in `ended` the connections that are over.
+    pub(crate) fn start_counting(
+        reply: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
+        ended: Arc<AtomicU64>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Self {
             address: listener.local_addr().unwrap(),
@@ -69,8 +77,10 @@ impl Server {
                 }
                 accepted.fetch_add(1, Ordering::Relaxed);
                 let (reply, requests) = (reply.clone(), requests.clone());
+                let ended = ended.clone();
                 std::thread::spawn(move || {
                     let _ = connection(stream, reply.as_ref(), &requests);
+                    ended.fetch_add(1, Ordering::Relaxed);
                 });
             }
         });

@@ -56,6 +56,11 @@ impl Statuses {
         Self(ranges)
     }
 
+    /// A set of this one.
+    pub fn only(status: u16) -> Self {
+        Self(vec![status..=status])
+    }
+
     /// Whether a status is in it.
     pub fn contains(&self, status: u16) -> bool {
         self.0.iter().any(|range| range.contains(&status))

@@ -10,6 +10,7 @@ pub struct UserState {
     number: u64,
     sequence: u64,
     iteration: u64,
+    line: usize,
     variables: Vec<Option<String>>,
     feeds: Vec<Current>,
 }
@@ -28,6 +29,7 @@ impl UserState {
             number,
             sequence: 0,
             iteration: 0,
+            line: 0,
             variables: vec![None; variables],
             feeds: feeds
                 .iter()
@@ -52,6 +54,16 @@ impl UserState {
     /// Number of its request or flow, from 1; 0 before the first, at the login.
     pub fn iteration(&self) -> u64 {
         self.iteration
+    }
+
+    /// Replay: number of the request in the trace, from 0.
+    pub fn line(&self) -> usize {
+        self.line
+    }
+
+    /// Replay: the request in the trace that is sent next, from 0.
+    pub fn replay(&mut self, line: usize) {
+        self.line = line;
     }
 
     /// Counts one more request.

@@ -1,6 +1,9 @@
 //! Text with placeholders: `{{user}}`, `{{int 1 1000}}`, `{{users.email}}`, `{{var.id}}`.
 
-use std::fmt::{self, Write as _};
+use std::{
+    fmt::{self, Write as _},
+    sync::Arc,
+};
 
 use rand::Rng;
 use serde::{Serialize, Serializer};
@@ -11,6 +14,7 @@ use super::{
     names::{Found, Names},
     state::UserState,
 };
+use crate::scenario::Trace;
 
 /// Why a template cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -63,6 +67,17 @@ enum Part {
         variable: usize,
         filter: Filter,
     },
+    /// What the trace holds, in the line that the user is at.
+    Recorded {
+        trace: Arc<Trace>,
+        what: Recorded,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Recorded {
+    Path,
+    Body,
 }
 
 impl Template {
@@ -99,6 +114,35 @@ impl Template {
             source: source.to_owned(),
             parts,
         })
+    }
+
+    /// Text that holds no placeholder, whatever it looks like.
+    pub(in crate::scenario) fn plain(text: &str) -> Self {
+        let mut parts = Vec::new();
+        push_text(&mut parts, text);
+        Self {
+            source: text.to_owned(),
+            parts,
+        }
+    }
+
+    /// The path of a line of a trace, whichever [`UserState::line`] names; `source` stands for all
+    /// of them in reports.
+    pub(in crate::scenario) fn recorded_path(trace: &Arc<Trace>, source: &str) -> Self {
+        Self::recorded(trace, Recorded::Path, source)
+    }
+
+    /// The body of a line of a trace, whichever [`UserState::line`] names.
+    pub(in crate::scenario) fn recorded_body(trace: &Arc<Trace>) -> Self {
+        Self::recorded(trace, Recorded::Body, "(recorded)")
+    }
+
+    fn recorded(trace: &Arc<Trace>, what: Recorded, source: &str) -> Self {
+        let trace = trace.clone();
+        Self {
+            source: source.to_owned(),
+            parts: vec![Part::Recorded { trace, what }],
+        }
     }
 
     /// The text as it was written.
@@ -178,6 +222,10 @@ impl Template {
                     generator.write(out, random);
                     Ok(())
                 }
+                Part::Recorded { trace, what } => out.write_str(match what {
+                    Recorded::Path => trace.path(user.line()),
+                    Recorded::Body => trace.body(user.line()),
+                }),
                 Part::Column {
                     feed,
                     column,
