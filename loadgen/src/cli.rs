@@ -34,6 +34,12 @@ pub enum Command {
     Sweep(crate::sweep::command::Args),
     /// Join the shards of a run into one run folder, without loss.
     Merge(crate::merge::command::Args),
+    /// Measure what the proxy costs against direct, in interleaved pairs of runs.
+    Overhead(crate::overhead::command::Args),
+    /// Kill a replica under load, start it again, and see how long the rest takes to recover.
+    Recovery(crate::recovery::command::Args),
+    /// Run the micro-benchmark suite: latency, concurrency, light, heavy, mixed, sustained, burst.
+    Suite(crate::suite::command::Args),
     /// Serve the documented endpoints with a declared capacity: a stand-in for an API replica.
     Replica(crate::replica::command::Args),
     /// Compare reverse proxies: weir, nginx and HAProxy under the same load on this machine.
@@ -63,6 +69,9 @@ impl Cli {
             Command::Search(args) => crate::search::command::execute(args),
             Command::Sweep(args) => crate::sweep::command::execute(args),
             Command::Merge(args) => crate::merge::command::execute(args),
+            Command::Overhead(args) => crate::overhead::command::execute(args),
+            Command::Recovery(args) => crate::recovery::command::execute(args),
+            Command::Suite(args) => crate::suite::command::execute(args),
             Command::Replica(args) => crate::replica::command::execute(args),
             Command::Versus(args) => crate::versus::command::execute(args),
             Command::Engines(args) => crate::calibrate::engines::execute(args),

@@ -13,6 +13,7 @@ mod overhead;
 mod place;
 mod print;
 mod shard;
+pub(crate) mod side;
 mod stage;
 mod stages;
 mod validity;

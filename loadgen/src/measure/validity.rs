@@ -62,6 +62,12 @@ pub(super) fn complete(
     }
 }
 
+/// Notes that a process under test died.
+pub(super) fn note_death(summary: &mut Summary, error: &TopologyError) {
+    let reason = format!("a process under test died: {error}");
+    add(summary, Verdict::Invalid, reason);
+}
+
 /// Notes that a process was interrupted over and over during the run.
 pub(super) fn note_profile(summary: &mut Summary) {
     let reason = "a profiler interrupted a process under test: latencies include its cost";

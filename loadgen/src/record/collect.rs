@@ -233,7 +233,14 @@ impl Merged {
             {
                 add(total, wait);
             }
+            if let Some((first, last)) = part.errors_between {
+                let since = |ns: u64| ns.saturating_sub(collector.timeline.warmup_ns) as f64 / 1e9;
+                let (first, last) = (since(first), since(last));
+                let known = row.errors_between_s.unwrap_or((first, last));
+                row.errors_between_s = Some((known.0.min(first), known.1.max(last)));
+            }
             for (at, kind, count) in &part.failures {
+                *row.failures.entry(*kind).or_default() += count;
                 *self.totals.failures.entry(*kind).or_default() += count;
                 if let Some(endpoint) = self.totals.endpoints.get_mut(*at) {
                     *endpoint.failures.entry(*kind).or_default() += count;

@@ -61,6 +61,8 @@ pub(crate) struct IntervalData {
     pub(crate) end: u64,
     pub(crate) endpoints: Vec<EndpointData>,
     pub(crate) failures: Vec<(usize, FailureKind, u64)>,
+    /// When the first and the last failure was noticed, 429 excluded, nanoseconds since the load began.
+    pub(crate) errors_between: Option<(u64, u64)>,
     /// Intended to actual send, microseconds; open model only.
     pub(crate) send_lag: Option<Histogram<u64>>,
     /// Wait for a free connection of the requests that found none, microseconds.
@@ -89,6 +91,7 @@ impl IntervalData {
             end: 0,
             endpoints: std::iter::repeat_with(endpoint).take(endpoints).collect(),
             failures: Vec::new(),
+            errors_between: None,
             send_lag: open.then(latency_histogram),
             connection_wait: open.then(latency_histogram),
             in_flight: 0,
@@ -119,6 +122,7 @@ impl IntervalData {
             histogram.reset();
         }
         self.failures.clear();
+        self.errors_between = None;
         self.in_flight = 0;
         self.in_flight_area_ns = 0;
         self.busy_ns = 0;

@@ -89,6 +89,11 @@ pub struct SecondRow {
     pub intended: u64,
     /// What completed.
     pub counts: Counts,
+    /// Failures by kind, 429 included.
+    pub failures: BTreeMap<FailureKind, u64>,
+    /// When the first and the last failure was noticed, 429 excluded, seconds since the measured
+    /// part began.
+    pub errors_between_s: Option<(f64, f64)>,
     /// In flight when the second ended.
     pub in_flight: u64,
     /// Users that are there, or connections.

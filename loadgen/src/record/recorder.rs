@@ -193,7 +193,14 @@ impl Recorder {
                 }
             }
             Some(kind) if kind.is_limited() => endpoint.counts.limited += 1,
-            Some(_) => endpoint.counts.errors += 1,
+            Some(_) => {
+                endpoint.counts.errors += 1;
+                let first = self
+                    .current
+                    .errors_between
+                    .map_or(completion.done, |(first, _)| first);
+                self.current.errors_between = Some((first, completion.done));
+            }
         }
     }
 

@@ -148,6 +148,14 @@ impl Child {
         }
     }
 
+    /// Ends its process group at once, as a crash would (SIGKILL), and waits until it is gone.
+    pub(super) fn kill(&mut self) {
+        if let Ok(id) = i32::try_from(self.process.id()) {
+            let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
+        }
+        let _ = self.process.wait();
+    }
+
     fn last_words(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<_> = text.lines().collect();

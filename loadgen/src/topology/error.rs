@@ -33,6 +33,14 @@ pub enum TopologyError {
     /// The path of this program is not known.
     #[error("cannot find the path of this program: {0}")]
     OwnPath(io::Error),
+    /// No replica of this name.
+    #[error("there is no `{name}` in this topology: it has {known}")]
+    NoReplica {
+        /// As given.
+        name: String,
+        /// Those that exist.
+        known: String,
+    },
     /// A topology without replicas.
     #[error("a topology needs at least one replica")]
     NoReplicas,
@@ -109,6 +117,7 @@ impl TopologyError {
             self,
             Self::Unknown { .. }
                 | Self::Spec { .. }
+                | Self::NoReplica { .. }
                 | Self::NoWeir(_)
                 | Self::NoReplicas
                 | Self::ProxyConfig(_)

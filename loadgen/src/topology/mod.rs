@@ -7,6 +7,7 @@
 mod child;
 mod configure;
 mod error;
+mod failure;
 mod spec;
 mod tuning;
 
@@ -31,6 +32,8 @@ use crate::{
     sample::Watched,
 };
 
+/// Any free loopback port.
+const ANY_PORT: &str = "127.0.0.1:0";
 /// How long a process may take to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
@@ -94,8 +97,12 @@ impl Topology {
         let mut replicas = Vec::new();
         for number in 1..=spec.replicas {
             let name = format!("replica-{number}");
-            let mut child =
-                Child::start(&name, &own, &spec.replica.arguments(&name), &places.folder)?;
+            let mut child = Child::start(
+                &name,
+                &own,
+                &spec.replica.arguments(&name, ANY_PORT),
+                &places.folder,
+            )?;
             let ports = child.wait_ready(READY_WITHIN, stop)?;
             let address = child.first_listener(&ports)?;
             replicas.push((child, address));

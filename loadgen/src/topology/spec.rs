@@ -57,13 +57,13 @@ impl ReplicaSpec {
     }
 
     /// Arguments of `weir-bench` that start such a replica.
-    pub(super) fn arguments(&self, name: &str) -> Vec<String> {
+    pub(super) fn arguments(&self, name: &str, listen: &str) -> Vec<String> {
         let slots = self.slots.to_string();
         let time = format_duration(self.service_time);
         let words = [
             "replica",
             "--listen",
-            "127.0.0.1:0",
+            listen,
             "--name",
             name,
             "--slots",
