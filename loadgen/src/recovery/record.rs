@@ -163,3 +163,40 @@ pub(super) fn judge(moments: &Moments, summary: &Summary, bounds: &Bounds) -> Ve
         },
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::summary;
+
+    fn statuses(error_free: Option<f64>, served: Option<f64>, error_rate: f64) -> Vec<Status> {
+        let moments = Moments {
+            killed_s: Some(5.0),
+            restarted_s: Some(10.0),
+            served_s: served.map(|after| 10.0 + after),
+            first_error_s: None,
+            last_error_s: None,
+            error_free_after_s: error_free,
+            served_after_s: served,
+        };
+        let mut summary = summary();
+        summary.error_rate = error_rate;
+        let bounds = Bounds::for_fail_timeout(Duration::from_secs(30));
+        let rows = judge(&moments, &summary, &bounds);
+        rows.iter().map(|row| row.status).collect()
+    }
+
+    #[test]
+    fn each_bound_fails_alone() {
+        use Status::{Fail, Pass};
+        assert_eq!(statuses(Some(0.1), Some(28.0), 0.001), [Pass, Pass, Pass]);
+        assert_eq!(statuses(Some(10.1), Some(28.0), 0.001), [Fail, Pass, Pass]);
+        assert_eq!(statuses(Some(0.1), Some(35.1), 0.001), [Pass, Fail, Pass]);
+        assert_eq!(
+            statuses(Some(0.1), None, 0.001),
+            [Pass, Fail, Pass],
+            "it never served again"
+        );
+        assert_eq!(statuses(Some(0.1), Some(28.0), 0.011), [Pass, Pass, Fail]);
+    }
+}

@@ -240,7 +240,7 @@ async fn a_killed_replica_is_missed_briefly_and_serves_again() {
 }
 
 #[tokio::test]
-async fn recovery_bounds_fail_the_gate() {
+async fn what_cannot_recover_is_refused_before_the_load() {
     let results = tempfile::tempdir().unwrap();
     let done = run(
         "weir-bench",
