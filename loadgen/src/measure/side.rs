@@ -6,6 +6,7 @@ use super::{
     MeasureError, Setup, apply_tuning, clock::MeasuredClock, place::failed, places, validity,
 };
 use crate::{
+    calibrate::Way,
     judge::Thresholds,
     lint::Facts,
     report::{TopologyRecord, TuningRecord},
@@ -136,7 +137,7 @@ pub(crate) fn run_watched(
     outcome.summary.processes = sampled.processes;
     validity::complete(
         &mut outcome.summary,
-        scenario,
+        Way::of(scenario, Some(target)),
         setup.options.threads,
         sampled.other_cores,
         None,

@@ -15,13 +15,14 @@ pub use record::{Added, Bounds, OverheadRecord, Pair};
 use crate::{
     exit::Usage,
     judge::{Row, gate},
-    measure::{LiveProgress, Setup, side::Side},
+    measure::{Setup, side::Side},
     report::{Provenance, RunFolder, now_utc},
     run::{NoProgress, Progress, StopToken},
     scenario::Scenario,
     stats::estimate,
     summary::{Latency, ProcessSummary, Summary, Validity, Verdict},
     topology::{TopologyError, TopologySpec},
+    view::LiveProgress,
 };
 
 /// Seed of the resampling: the same pairs give the same interval.

@@ -8,7 +8,7 @@ use super::{Bounds, Plan, RecoveryRecord, page, recover};
 use crate::{
     exit::{Exit, Usage},
     judge::{rows_table, wrapped},
-    measure::{LiveProgress, Setup},
+    measure::Setup,
     report::{Commit, RunFolder, write_latest},
     run::{NoProgress, Progress, StopToken, command::OverrideArgs},
     scenario::{Overrides, Scenario},
@@ -16,6 +16,7 @@ use crate::{
     summary::Verdict,
     topology::TopologySpec,
     units::parse_duration,
+    view::LiveProgress,
 };
 
 /// Arguments of `weir-bench recovery`.

@@ -9,13 +9,14 @@ use super::{Suite, SuiteRecord, page, run_suite};
 use crate::{
     exit::{Exit, Usage},
     judge::{plain_table, wrapped},
-    measure::{LiveProgress, Setup, command::as_usage, side::Side},
+    measure::{Setup, command::as_usage, side::Side},
     recovery,
     report::{Commit, RunFolder, write_latest},
     run::{NoProgress, Progress, RunOptions, StopToken, Target},
     scenario::{Overrides, Scenario},
     stdio,
     topology::TopologySpec,
+    view::LiveProgress,
 };
 
 /// Arguments of `weir-bench suite`.

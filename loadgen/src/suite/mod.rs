@@ -11,10 +11,11 @@ pub use file::{Suite, Test};
 pub use record::{SuiteRecord, TestRecord};
 
 use crate::{
-    measure::{LiveProgress, MeasureError, Setup, side::Side},
+    measure::{MeasureError, Setup, side::Side},
     report::{Provenance, RunFolder, now_utc},
     run::{NoProgress, Progress, StopToken},
     topology::TopologyError,
+    view::LiveProgress,
 };
 
 /// Runs every test of a suite; the summary of each goes to `folder`.
