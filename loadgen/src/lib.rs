@@ -12,6 +12,7 @@ pub mod cli;
 pub mod client;
 pub mod demo;
 pub mod exit;
+pub mod experiment;
 pub mod judge;
 pub mod lint;
 pub mod measure;

@@ -9,7 +9,7 @@ use toml::{
 
 /// One step of a path into a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     Key(String),
     Index(usize),
 }
@@ -27,7 +27,7 @@ impl From<usize> for Step {
 }
 
 /// `requests[2].weight`.
-pub(super) fn display(path: &[Step]) -> String {
+pub(crate) fn display(path: &[Step]) -> String {
     let mut text = String::new();
     for step in path {
         match step {
@@ -44,7 +44,7 @@ pub(super) fn display(path: &[Step]) -> String {
 }
 
 /// Line and column, both from 1, columns in characters.
-pub(super) fn line_column(source: &str, offset: usize) -> (usize, usize) {
+pub(crate) fn line_column(source: &str, offset: usize) -> (usize, usize) {
     let mut end = offset.min(source.len());
     while !source.is_char_boundary(end) {
         end -= 1;
@@ -60,7 +60,7 @@ pub(super) fn line_column(source: &str, offset: usize) -> (usize, usize) {
 }
 
 /// Where a field is; a missing one is sought at its nearest parent that exists.
-pub(super) fn offset_of(source: &str, path: &[Step]) -> usize {
+pub(crate) fn offset_of(source: &str, path: &[Step]) -> usize {
     let Ok(document) = DeTable::parse(source) else {
         return 0;
     };
@@ -90,7 +90,7 @@ pub(super) fn offset_of(source: &str, path: &[Step]) -> usize {
 }
 
 /// The deepest field whose key or value covers an offset.
-pub(super) fn path_at(source: &str, offset: usize) -> Vec<Step> {
+pub(crate) fn path_at(source: &str, offset: usize) -> Vec<Step> {
     let mut path = Vec::new();
     if let Ok(document) = DeTable::parse(source) {
         descend_table(document.get_ref(), offset, &mut path);

@@ -9,7 +9,7 @@ mod error;
 mod file;
 mod list;
 mod load;
-mod locate;
+pub(crate) mod locate;
 mod model;
 mod overrides;
 mod recorded;

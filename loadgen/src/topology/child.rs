@@ -95,7 +95,7 @@ impl Child {
     }
 
     /// Waits for the ports file.
-    pub(super) fn wait_ready(
+    pub(crate) fn wait_ready(
         &mut self,
         within: Duration,
         stop: &StopToken,
@@ -125,7 +125,7 @@ impl Child {
     }
 
     /// The first address that a child listens on.
-    pub(super) fn first_listener(&self, ports: &Ports) -> Result<SocketAddr, TopologyError> {
+    pub(crate) fn first_listener(&self, ports: &Ports) -> Result<SocketAddr, TopologyError> {
         ports
             .listeners
             .first()

@@ -250,7 +250,7 @@ fn version_of(weir: &Path) -> String {
 }
 
 /// The proxy's binary: as given, or beside this program.
-fn find_weir(given: Option<&Path>, own: &Path) -> Result<PathBuf, TopologyError> {
+pub(crate) fn find_weir(given: Option<&Path>, own: &Path) -> Result<PathBuf, TopologyError> {
     let path = match given {
         Some(path) => path.to_owned(),
         None => own.with_file_name("weir"),

@@ -1,0 +1,22 @@
+//! Experiments: is a claim about a setting true on this machine?
+//!
+//! A [`claim`] is registered before it is tried ([`file`]). A [`rig`] (stand-in replicas and one
+//! proxy) gets a [`workload`] in interleaved [`pairs`] of trials, of which the setting is the only
+//! difference; a pure function turns the evidence into a [`verdict`]. [`before`] any claim come the
+//! generator's ceiling, the noise of the machine and a slowdown that must be found.
+
+pub mod before;
+pub mod claim;
+mod client;
+pub mod conclude;
+pub mod file;
+pub mod limiter;
+pub mod pairs;
+pub mod plan;
+pub mod quantity;
+pub mod record;
+pub mod rig;
+pub mod row;
+pub mod search;
+pub mod verdict;
+pub mod workload;

@@ -1,0 +1,96 @@
+//! Interleaved pairs: A B, B A, A B …, so that a drift of the machine hurts both sides alike.
+
+use serde::Serialize;
+
+use super::claim::Direction;
+use crate::stats::log_ratio;
+
+/// One of the two values that are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The current value.
+    A,
+    /// The other value.
+    B,
+}
+
+/// The metric of both trials of a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Pair {
+    /// With the current value.
+    pub a: f64,
+    /// With the other value.
+    pub b: f64,
+}
+
+impl Pair {
+    /// The log-ratio, positive for an improvement. `floor` is added to both sides: half a count for
+    /// counts that may be 0, otherwise 0.
+    #[must_use]
+    pub fn improvement(&self, direction: Direction, floor: f64) -> Option<f64> {
+        log_ratio(self.a + floor, self.b + floor).map(|log| log * direction.sign())
+    }
+}
+
+/// The order of the two sides in pair number `index`, from 0.
+#[must_use]
+pub fn order(index: usize) -> [Side; 2] {
+    if index.is_multiple_of(2) {
+        [Side::A, Side::B]
+    } else {
+        [Side::B, Side::A]
+    }
+}
+
+/// Makes pairs until there are `count`, or `enough` says so after one.
+///
+/// # Errors
+///
+/// The first error of a trial.
+pub fn interleave<T, E>(
+    count: usize,
+    mut trial: impl FnMut(usize, Side) -> Result<T, E>,
+) -> Result<Vec<(T, T)>, E> {
+    let mut pairs = Vec::with_capacity(count);
+    for index in 0..count {
+        let [first, _] = order(index);
+        let (one, two) = match first {
+            Side::A => (trial(index, Side::A)?, trial(index, Side::B)?),
+            Side::B => {
+                let b = trial(index, Side::B)?;
+                (trial(index, Side::A)?, b)
+            }
+        };
+        pairs.push((one, two));
+    }
+    Ok(pairs)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_linear_drift_cancels_over_two_pairs() {
+        let mut clock = 0.0;
+        let pairs = interleave(4, |_, _| {
+            clock += 1.0;
+            Ok::<_, ()>(clock)
+        })
+        .unwrap();
+        assert_eq!(pairs, [(1.0, 2.0), (4.0, 3.0), (5.0, 6.0), (8.0, 7.0)]);
+        let drift: f64 = pairs.iter().map(|(a, b)| b - a).sum();
+        assert_eq!(drift, 0.0);
+    }
+
+    #[test]
+    fn improvements_are_positive_whichever_way_is_better() {
+        let halved = Pair { a: 2.0, b: 1.0 };
+        assert!(halved.improvement(Direction::Lower, 0.0).unwrap() > 0.0);
+        assert!(halved.improvement(Direction::Higher, 0.0).unwrap() < 0.0);
+        let none = Pair { a: 0.0, b: 0.0 };
+        assert_eq!(none.improvement(Direction::Lower, 0.0), None);
+        assert_eq!(none.improvement(Direction::Lower, 0.5), Some(0.0));
+    }
+}
