@@ -15,7 +15,7 @@ use weir_api::client::{AdminClient, Terms};
 /// # Errors
 ///
 /// When the proxy refuses or does not answer, or nobody can be asked.
-pub fn offer(admin: SocketAddr, patch: &Value, yes: bool) -> anyhow::Result<bool> {
+pub(super) fn offer(admin: SocketAddr, patch: &Value, yes: bool) -> anyhow::Result<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -48,7 +48,10 @@ pub fn offer(admin: SocketAddr, patch: &Value, yes: bool) -> anyhow::Result<bool
     let saved = runtime
         .block_on(client.save(&terms(false, Some(changed.revision))))
         .context("the values are in force, but could not be saved to the proxy's file")?;
-    println!("in force as revision {}, saved to {}:", saved.revision, saved.file);
+    println!(
+        "in force as revision {}, saved to {}:",
+        saved.revision, saved.file
+    );
     print!("{}", saved.text_diff);
     Ok(true)
 }

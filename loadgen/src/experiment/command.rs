@@ -15,9 +15,9 @@ use super::{
     claim::Claim,
     conclude::conclude,
     file::{choose, load, parse},
-    page, print,
+    page,
     plan::Plan,
-    raise,
+    print, raise,
     record::Report,
     rig::{Lab, OVERRIDE_TTL, ProxyKind, RigError},
     row::{Known, try_claim},
@@ -140,8 +140,16 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
             None => println!("no claim was confirmed: there is nothing to apply"),
         }
     }
-    let undecided = report.rows.iter().all(|row| row.verdict == Verdict::Invalid);
-    Ok(if undecided { Exit::Invalid } else { Exit::Passed }.into())
+    let undecided = report
+        .rows
+        .iter()
+        .all(|row| row.verdict == Verdict::Invalid);
+    Ok(if undecided {
+        Exit::Invalid
+    } else {
+        Exit::Passed
+    }
+    .into())
 }
 
 fn chosen(args: &Args) -> anyhow::Result<Vec<Claim>> {
@@ -182,7 +190,7 @@ fn lab(args: &Args, stop: StopToken, folder: &Path) -> anyhow::Result<Lab> {
 fn check(lab: &Lab, args: &Args, claims: &[Claim], plan: Plan) -> anyhow::Result<Report> {
     let (begun, at) = (Instant::now(), now_utc());
     let machine = Machine::here();
-    let mut say = |what: &str, text: &str| {
+    let say = |what: &str, text: &str| {
         eprintln!("[{:>4.0} s] {what}: {text}", begun.elapsed().as_secs_f64());
     };
     let before = preliminaries(lab, &plan, &mut |text| say("before", text)).map_err(as_usage)?;
@@ -193,7 +201,10 @@ fn check(lab: &Lab, args: &Args, claims: &[Claim], plan: Plan) -> anyhow::Result
     let mut tried = Vec::new();
     for claim in claims {
         let one = try_claim(lab, claim, &plan, &known, &mut |text| say(&claim.row, text));
-        tried.push(one.map_err(as_usage).with_context(|| format!("row {}", claim.row))?);
+        tried.push(
+            one.map_err(as_usage)
+                .with_context(|| format!("row {}", claim.row))?,
+        );
     }
     let raise = if args.rows.is_empty() && lab.proxy == ProxyKind::Weir {
         raise::try_endings(lab, &mut |text| say("raise", text))?
@@ -234,7 +245,7 @@ fn as_usage(error: RigError) -> anyhow::Error {
 fn documented_profile() -> Vec<crate::lint::Finding> {
     let settings = [
         "[admin]\n[[listener]]\naddress = \"127.0.0.1:8080\"\n[connections]\nmax = 1024\n",
-        "[rate_limit.api_limit]\nkey = \"client_ip\"\nrate = \"10r/s\"\nburst = 20\n",
+        "[rate_limit.api_limit]\nkey = \"client_ip\"\nrate = \"10r/s\"\nburst = 20\nnodelay = true\n",
         "[upstream.api]\nkeepalive = 32\nservers = [ { address = \"127.0.0.1:8000\" } ]\n",
         "[[route]]\npath = \"/\"\nupstream = \"api\"\nrate_limit = [\"api_limit\"]\n",
     ];
@@ -295,7 +306,10 @@ fn aa(args: &Args, count: usize, stop: StopToken) -> anyhow::Result<ExitCode> {
         );
     })
     .map_err(as_usage)?;
-    let wrong = experiments.iter().filter(|e| NullExperiment::is_wrong(e)).count();
+    let wrong = experiments
+        .iter()
+        .filter(|e| NullExperiment::is_wrong(e))
+        .count();
     let allowed = wrong_allowed(count, 0.05);
     std::fs::write(
         folder.join("aa.json"),
@@ -308,5 +322,10 @@ fn aa(args: &Args, count: usize, stop: StopToken) -> anyhow::Result<ExitCode> {
     println!(
         "{wrong} of {count} A/A experiments got a wrong verdict; the declared rate is 5 %, and up to {allowed} are within chance"
     );
-    Ok(if wrong <= allowed { Exit::Passed } else { Exit::GateFailed }.into())
+    Ok(if wrong <= allowed {
+        Exit::Passed
+    } else {
+        Exit::GateFailed
+    }
+    .into())
 }

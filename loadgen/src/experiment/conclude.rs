@@ -43,7 +43,13 @@ fn judged(tried: &Tried, arm: TriedArm, p: f64, positive_control: bool, alpha: f
         p_adjusted: p,
         smallest_effect: tried.claim.smallest_effect,
         control: tried.control.as_ref(),
-        positive_control: (!tried.claim.exact).then_some(positive_control),
+        // The row's own is about its own metric; the general one about response times.
+        positive_control: (!tried.claim.exact).then(|| {
+            tried
+                .positive
+                .as_ref()
+                .map_or(positive_control, |control| control.found)
+        }),
         problems: &tried.problems,
         alpha,
     });
@@ -129,6 +135,7 @@ pub(super) fn row(tried: Tried, arms: Vec<Arm>) -> Row {
         arms,
         control: tried.control,
         noise: tried.noise,
+        positive_control: tried.positive,
         sizes: tried.sizes,
         search: tried.search,
         series: tried.series,

@@ -5,15 +5,20 @@
 //! difference; a pure function turns the evidence into a [`verdict`]. [`before`] any claim come the
 //! generator's ceiling, the noise of the machine and a slowdown that must be found.
 
+mod apply;
 pub mod before;
 pub mod claim;
 mod client;
+pub mod command;
 pub mod conclude;
 pub mod file;
 pub mod limiter;
+pub mod page;
 pub mod pairs;
 pub mod plan;
+pub mod print;
 pub mod quantity;
+pub mod raise;
 pub mod record;
 pub mod rig;
 pub mod row;

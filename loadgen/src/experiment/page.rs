@@ -1,48 +1,15 @@
 //! The result as one HTML page.
 
-use minijinja::{AutoEscape, Environment, Value, context, value::Serde};
-use serde::Serialize;
-
 use super::{
     print,
     record::{Report, Row},
+    verdict::Verdict,
 };
 use crate::report::{
-    PageError,
+    PageError, Provenance,
     chart::{Axis, Ink, Plot, Series, Shape},
-    chart_fragments, style,
+    document::{Document, Part, Tone},
 };
-
-/// A row as the template sees it.
-#[derive(Serialize)]
-struct Shown<'a> {
-    row: &'a Row,
-    verdict: &'static str,
-    class: &'static str,
-    effect: String,
-    interval: String,
-    metric_current: String,
-    metric_value: String,
-    bound: Vec<(String, String)>,
-    arms: Vec<ShownArm>,
-    sizes: Vec<ShownSize>,
-    charts: Vec<Value>,
-}
-
-#[derive(Serialize)]
-struct ShownArm {
-    value: String,
-    verdict: &'static str,
-    effect: String,
-    p: String,
-    pairs: usize,
-}
-
-#[derive(Serialize)]
-struct ShownSize {
-    size: String,
-    figures: Vec<(String, String, String)>,
-}
 
 /// Makes the page.
 ///
@@ -50,97 +17,337 @@ struct ShownSize {
 ///
 /// When a chart or the template cannot be rendered.
 pub fn render(report: &Report) -> Result<String, PageError> {
-    let rows = report
-        .rows
-        .iter()
-        .map(shown)
-        .collect::<Result<Vec<_>, _>>()?;
-    let before = charts(&[noise_plot(report)])?;
-    let mut environment = Environment::new();
-    environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    environment.add_template("tuning.html", include_str!("templates/tuning.html"))?;
-    let context = context! {
-        report => Value::from(Serde(report)),
-        rows => Value::from(Serde(&rows)),
-        before,
-        style => style(),
-        aa_deviation => print::percent(report.before.aa.deviation),
-        aa_detectable => print::percent(report.before.aa.detectable),
-        expected => print::percent(report.before.positive_control.expected),
-        measured => print::percent(report.before.positive_control.measured),
-    };
-    Ok(environment.get_template("tuning.html")?.render(context)?)
+    let provenance = Provenance::collect(report.at.clone());
+    let title = format!("The tuning table, checked on {}", report.proxy.name());
+    let mut document = Document::new(title, &provenance).lead(format!(
+        "{} claims on {}, in {:.0} s of a budget of {:.0} s. The unit of evidence is an interleaved pair of trials on the same warm proxy; {:.0} % intervals, Holm's correction over all claims.",
+        report.rows.len(),
+        report.proxy_version,
+        report.took_s,
+        report.plan.budget.as_secs_f64(),
+        (1.0 - report.plan.alpha) * 100.0,
+    ));
+    for verdict in [
+        Verdict::Confirmed,
+        Verdict::NoEffect,
+        Verdict::Harmful,
+        Verdict::NotBound,
+        Verdict::Invalid,
+    ] {
+        let count = report
+            .rows
+            .iter()
+            .filter(|row| row.verdict == verdict)
+            .count();
+        if count > 0 {
+            document = document.badge(format!("{count} {verdict}"), tone(verdict));
+        }
+    }
+    for row in &report.rows {
+        for note in &row.notes {
+            document = document.remark(format!("{}: {note}", row.row));
+        }
+    }
+    document = document
+        .part(verdicts(report))
+        .part(before(report))
+        .part(Part::Charts(vec![noise_plot(report)]));
+    for row in &report.rows {
+        document = document.part(story(row));
+        let mut plots = pair_plots(row);
+        plots.extend(series_plot(row));
+        plots.extend(search_plot(row));
+        if !plots.is_empty() {
+            document = document.part(Part::Charts(plots));
+        }
+        document = document.part(figures(row));
+        if !row.sizes.is_empty() {
+            document = document.part(sizes(row));
+        }
+    }
+    if !report.raise.is_empty() {
+        document = document.part(raise(report));
+    }
+    if !report.documented_profile.is_empty() {
+        document = document.part(Part::Text {
+            title: "Under the documented profile".into(),
+            paragraphs: report
+                .documented_profile
+                .iter()
+                .map(|finding| format!("{}. {} {}", finding.title, finding.detail, finding.remedy))
+                .collect(),
+        });
+    }
+    document
+        .part(Part::Text {
+            title: "What this machine could not decide".into(),
+            paragraphs: report.limits.clone(),
+        })
+        .render()
 }
 
-fn shown(row: &Row) -> Result<Shown<'_>, PageError> {
-    let number = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), print::number);
-    let mut plots = pair_plots(row);
-    plots.extend(series_plot(row));
-    plots.extend(search_plot(row));
-    Ok(Shown {
-        row,
-        verdict: row.verdict.text(),
-        class: class(row),
-        effect: row.effect.map_or_else(|| "–".to_owned(), print::percent),
-        interval: row.interval.map_or_else(String::new, |(low, high)| {
-            format!("{} to {}", print::percent(low), print::percent(high))
-        }),
-        metric_current: number(row.metric_current),
-        metric_value: number(row.metric_value),
-        bound: row
-            .binding
-            .measured
-            .iter()
-            .map(|(name, value)| (name.clone(), print::number(*value)))
-            .collect(),
-        arms: row
-            .arms
-            .iter()
-            .map(|arm| ShownArm {
-                value: arm.value.to_string(),
-                verdict: arm.verdict.text(),
-                effect: arm.effect.map_or_else(|| "–".to_owned(), print::percent),
-                p: format!("{:.4}", arm.p_adjusted),
-                pairs: arm.pairs.len(),
-            })
-            .collect(),
-        sizes: row
-            .sizes
-            .iter()
-            .map(|size| ShownSize {
-                size: size.size.clone(),
-                figures: size
-                    .current
-                    .iter()
-                    .map(|(name, value)| {
-                        let other = size.value.get(name).copied().unwrap_or(f64::NAN);
-                        (name.clone(), print::number(*value), print::number(other))
-                    })
-                    .collect(),
-            })
-            .collect(),
-        charts: charts(&plots)?,
-    })
-}
-
-fn class(row: &Row) -> &'static str {
-    use super::verdict::Verdict;
-    match row.verdict {
-        Verdict::Confirmed => "good",
-        Verdict::Harmful => "bad",
-        Verdict::NoEffect => "plain",
-        Verdict::NotBound | Verdict::Invalid => "warn",
+fn tone(verdict: Verdict) -> Tone {
+    match verdict {
+        Verdict::Confirmed => Tone::Good,
+        Verdict::Harmful => Tone::Bad,
+        Verdict::NoEffect | Verdict::NotBound | Verdict::Invalid => Tone::Warn,
     }
 }
 
-fn charts(plots: &[Plot]) -> Result<Vec<Value>, PageError> {
-    Ok(chart_fragments(plots)?
-        .into_iter()
-        .map(|(id, title, hint, legend, wide, narrow)| {
-            context! { id, title, hint, legend => Value::from(Serde(&legend)),
-                wide => Value::from_safe_string(wide), narrow => Value::from_safe_string(narrow) }
-        })
-        .collect())
+fn or_dash(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "–".to_owned())
+}
+
+fn interval(interval: Option<(f64, f64)>) -> String {
+    or_dash(
+        interval.map(|(low, high)| format!("{} to {}", print::percent(low), print::percent(high))),
+    )
+}
+
+fn headers(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn verdicts(report: &Report) -> Part {
+    Part::Table {
+        title: "Verdicts".into(),
+        header: headers(&["setting", "current → tried", "verdict", "metric", "effect", "95 % interval", "pairs", "recommendation"]),
+        rows: report
+            .rows
+            .iter()
+            .map(|row| {
+                vec![
+                    row.row.clone(),
+                    format!("{} → {}", row.current, row.value),
+                    row.verdict.to_string(),
+                    row.metric.clone(),
+                    or_dash(row.effect.map(print::percent)),
+                    interval(row.interval),
+                    row.pairs.to_string(),
+                    row.recommendation.text.clone(),
+                ]
+            })
+            .collect(),
+        note: "Confirmed: better by as much as was declared to matter, beyond chance. No effect: a difference that matters is ruled out. Harmful: worse. Not bound: the workload never reached the setting. Invalid: the measurement cannot decide.".into(),
+    }
+}
+
+fn before(report: &Report) -> Part {
+    let before = &report.before;
+    let control = &before.positive_control;
+    Part::Text {
+        title: "Before any claim".into(),
+        paragraphs: vec![
+            format!(
+                "The generator reaches {:.0} requests/s at a replica without a proxy.",
+                before.ceiling_rps
+            ),
+            format!(
+                "A/A, the same setting on both sides, {} pairs: a pair scatters by {:.1} %, the mean change is {} ({}). So many pairs can see effects from {:.1} % on.",
+                before.aa.pairs.len(),
+                before.aa.deviation * 100.0,
+                or_dash(
+                    before
+                        .aa
+                        .estimate
+                        .map(|e| print::percent((-e.mean).exp_m1()))
+                ),
+                interval(
+                    before
+                        .aa
+                        .estimate
+                        .map(|e| ((-e.high).exp_m1(), (-e.low).exp_m1()))
+                ),
+                before.aa.detectable * 100.0,
+            ),
+            format!(
+                "Positive control, {}: it should make responses slower by {}; measured {} ({}), {}.",
+                control.injected,
+                print::percent(control.expected),
+                print::percent(control.measured),
+                interval(control.interval),
+                if control.found { "found" } else { "missed" },
+            ),
+        ],
+    }
+}
+
+/// The claim, what happened and why that is the verdict.
+fn story(row: &Row) -> Part {
+    let mut paragraphs = vec![
+        format!(
+            "Claim: {} from {} to {} ({}). Judged by {}, which should be {:?}; a change below {:.0} % does not matter.",
+            row.setting,
+            row.current,
+            row.claim.recommended.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "),
+            row.claim.reason,
+            row.metric,
+            row.direction,
+            row.claim.smallest_effect * 100.0
+        )
+        .replace("Higher", "higher")
+        .replace("Lower", "lower"),
+        format!("Verdict: {}: {}.", row.verdict, row.why),
+        format!(
+            "Binding: {} held in {} of {} trials with the current value.",
+            row.binding.condition, row.binding.held, row.binding.trials
+        ),
+        format!("Recommendation: {}.", row.recommendation.text),
+    ];
+    if let Some(control) = &row.control {
+        paragraphs.push(format!(
+            "Control, where the setting cannot bind: difference {} (a difference of {} would matter), {} pairs: {:?}.",
+            print::number(control.difference),
+            print::number(control.bound),
+            control.pairs,
+            control.outcome
+        ));
+    }
+    if let Some(noise) = &row.noise {
+        paragraphs.push(format!(
+            "Noise of this row: a pair scatters by {:.1} %; its pairs can see effects from {:.1} % on.",
+            noise.deviation * 100.0,
+            noise.detectable * 100.0
+        ));
+    }
+    if let Some(positive) = &row.positive_control {
+        paragraphs.push(format!(
+            "Positive control, {}: {} should change by about {}; measured {} ({}), {}.",
+            positive.injected,
+            positive.metric,
+            print::percent(positive.expected),
+            print::percent(positive.measured),
+            interval(positive.interval),
+            if positive.found { "found" } else { "missed" }
+        ));
+    }
+    for arm in &row.arms {
+        paragraphs.push(format!(
+            "{} → {}: {}, {} ({}), {} pairs, p = {:.4} after correction.",
+            row.current,
+            arm.value,
+            arm.verdict,
+            or_dash(arm.effect.map(print::percent)),
+            interval(arm.interval),
+            arm.pairs.len(),
+            arm.p_adjusted
+        ));
+    }
+    if row.time_factor != 1.0 {
+        paragraphs.push(format!(
+            "The trials were shortened: times of the setting × {}.",
+            row.time_factor
+        ));
+    }
+    Part::Text {
+        title: row.row.clone(),
+        paragraphs,
+    }
+}
+
+/// Means of everything that was measured.
+fn figures(row: &Row) -> Part {
+    let mut header = vec!["figure".to_owned(), row.current.to_string()];
+    header.extend(row.arms.iter().map(|arm| arm.value.to_string()));
+    let measured = row
+        .arms
+        .first()
+        .map_or(&row.binding.measured, |arm| &arm.means[0]);
+    Part::Table {
+        title: format!("{}: means of the trials", row.row),
+        header,
+        rows: measured
+            .iter()
+            .map(|(name, value)| {
+                let mut cells = vec![name.clone(), print::number(*value)];
+                cells.extend(
+                    row.arms
+                        .iter()
+                        .map(|arm| or_dash(arm.means[1].get(name).map(|v| print::number(*v)))),
+                );
+                cells
+            })
+            .collect(),
+        note: String::new(),
+    }
+}
+
+fn sizes(row: &Row) -> Part {
+    let names: Vec<_> = row
+        .sizes
+        .first()
+        .map(|size| size.current.keys().cloned().collect())
+        .unwrap_or_default();
+    let mut header = vec!["size".to_owned(), "value".to_owned()];
+    header.extend(names.iter().cloned());
+    let other = row
+        .claim
+        .recommended
+        .last()
+        .map_or_else(String::new, ToString::to_string);
+    let cells = |size: &str, value: String, measures: &super::workload::Measures| {
+        let mut cells = vec![size.to_owned(), value];
+        cells.extend(
+            names
+                .iter()
+                .map(|name| or_dash(measures.get(name).map(|v| print::number(*v)))),
+        );
+        cells
+    };
+    Part::Table {
+        title: format!("{}: the workload at other sizes", row.row),
+        header,
+        rows: row
+            .sizes
+            .iter()
+            .flat_map(|size| {
+                [
+                    cells(&size.size, row.current.to_string(), &size.current),
+                    cells(&size.size, other.clone(), &size.value),
+                ]
+            })
+            .collect(),
+        note: "One trial each.".into(),
+    }
+}
+
+fn raise(report: &Report) -> Part {
+    Part::Table {
+        title: "The temporary raise: 100 r/s, burst 200, no delay".into(),
+        header: headers(&[
+            "its holder",
+            "was in force",
+            "volley of 150 passes",
+            "put back",
+            "after",
+            "volley passes then",
+        ]),
+        rows: report
+            .raise
+            .iter()
+            .map(|case| {
+                let count = |value: f64| {
+                    if value.is_finite() {
+                        format!("{value:.0}")
+                    } else {
+                        "–".to_owned()
+                    }
+                };
+                vec![
+                    case.ending.clone(),
+                    if case.raised { "yes" } else { "no" }.to_owned(),
+                    count(case.admitted_raised),
+                    if case.restored { "yes" } else { "NO" }.to_owned(),
+                    format!("{:.1} s", case.back_after_s),
+                    count(case.admitted_after),
+                ]
+            })
+            .collect(),
+        note: format!(
+            "With the documented limit 21 pass. A killed holder cannot put anything back: its override ends by itself, here {} s after the last renewal.",
+            super::raise::SHORT_TTL.as_secs()
+        ),
+    }
 }
 
 fn linear(from: f64, to: f64, unit: &'static str) -> Axis {
@@ -189,13 +396,21 @@ fn pair_plots(row: &Row) -> Vec<Plot> {
             level("95 %, low", Ink::Muted, arm.interval.map(|i| i.0));
             level("95 %, high", Ink::Muted, arm.interval.map(|i| i.1));
             level("no change", Ink::Fifth, Some(0.0));
-            let all = || series.iter().flat_map(|s| s.points.iter().filter_map(|(_, y)| *y));
+            let all = || {
+                series
+                    .iter()
+                    .flat_map(|s| s.points.iter().filter_map(|(_, y)| *y))
+            };
             let (low, high) = (all().fold(0.0, f64::min), all().fold(0.0, f64::max));
             let room = ((high - low) * 0.1).max(1.0);
             Plot {
                 id: format!("{}-pairs-{index}", row.row),
                 title: format!("{} {} → {}, pair by pair", row.row, row.current, arm.value),
-                hint: format!("Change of {} in percent; {} is better.", row.metric, if sign > 0.0 { "higher" } else { "lower" }),
+                hint: format!(
+                    "Change of {} in percent; {} is better.",
+                    row.metric,
+                    if sign > 0.0 { "higher" } else { "lower" }
+                ),
                 x: linear(0.5, last, ""),
                 y: linear(low - room, high + room, "%"),
                 series,
@@ -216,7 +431,12 @@ fn series_plot(row: &Row) -> Option<Plot> {
             let model = one.name.contains("model");
             let ink = Ink::ranked(series.len());
             let shape = if model { Shape::Dashed } else { Shape::Line };
-            series.push(line(&format!("{} ({value})", one.name), ink, shape, one.points.clone()));
+            series.push(line(
+                &format!("{} ({value})", one.name),
+                ink,
+                shape,
+                one.points.clone(),
+            ));
         }
     }
     let points = || series.iter().flat_map(|s| s.points.iter());
@@ -229,7 +449,12 @@ fn series_plot(row: &Row) -> Option<Plot> {
     Some(Plot {
         id: format!("{}-series", row.row),
         title: format!("{}: one trial with each value", row.row),
-        hint: if counted { "By number of the volley." } else { "By time since the beginning of the trial." }.to_owned(),
+        hint: if counted {
+            "By number of the volley."
+        } else {
+            "By time since the beginning of the trial."
+        }
+        .to_owned(),
         x: linear(0.0, right, if counted { "" } else { "s" }),
         y: Axis::from_zero(top, ""),
         series,
@@ -240,7 +465,11 @@ fn series_plot(row: &Row) -> Option<Plot> {
 fn search_plot(row: &Row) -> Option<Plot> {
     let search = row.search.as_ref()?;
     let enough = row.claim.enough.as_ref()?;
-    let mut points: Vec<_> = search.steps.iter().map(|step| (step.amount, step.measured)).collect();
+    let mut points: Vec<_> = search
+        .steps
+        .iter()
+        .map(|step| (step.amount, step.measured))
+        .collect();
     if let Some(at) = row.metric_current.filter(|_| enough.measure == row.metric) {
         points.push((row.current.amount, at));
     }
@@ -250,12 +479,20 @@ fn search_plot(row: &Row) -> Option<Plot> {
     Some(Plot {
         id: format!("{}-search", row.row),
         title: format!("{}: which value is enough", row.row),
-        hint: format!("{} at the values that were tried; enough is {enough}.", enough.measure),
+        hint: format!(
+            "{} at the values that were tried; enough is {enough}.",
+            enough.measure
+        ),
         x: linear(points.first()?.0, right, ""),
         y: Axis::from_zero(top, ""),
         series: vec![
             line(&enough.measure, Ink::First, Shape::Line, points.clone()),
-            line("enough", Ink::Muted, Shape::Dashed, vec![(points.first()?.0, enough.limit), (right, enough.limit)]),
+            line(
+                "enough",
+                Ink::Muted,
+                Shape::Dashed,
+                vec![(points.first()?.0, enough.limit), (right, enough.limit)],
+            ),
         ],
     })
 }
@@ -271,12 +508,30 @@ fn noise_plot(report: &Report) -> Plot {
     };
     let before = &report.before;
     let series = vec![
-        line("A/A: no difference", Ink::First, Shape::Line, slower(&before.aa.pairs)),
-        line("positive control", Ink::Fourth, Shape::Line, slower(&before.positive_control.pairs)),
+        line(
+            "A/A: no difference",
+            Ink::First,
+            Shape::Line,
+            slower(&before.aa.pairs),
+        ),
+        line(
+            "positive control",
+            Ink::Fourth,
+            Shape::Line,
+            slower(&before.positive_control.pairs),
+        ),
     ];
-    let all = || series.iter().flat_map(|s| s.points.iter().filter_map(|(_, y)| *y));
+    let all = || {
+        series
+            .iter()
+            .flat_map(|s| s.points.iter().filter_map(|(_, y)| *y))
+    };
     let (low, high) = (all().fold(-1.0, f64::min), all().fold(1.0, f64::max));
-    let last = before.aa.pairs.len().max(before.positive_control.pairs.len()) as f64;
+    let last = before
+        .aa
+        .pairs
+        .len()
+        .max(before.positive_control.pairs.len()) as f64;
     Plot {
         id: "noise".into(),
         title: "What this machine can tell apart today".into(),

@@ -176,7 +176,8 @@ impl Plan {
         };
         time += (control.lasts(None) + SWITCH) * 2 * self.control_pairs as u32;
         if !claim.exact {
-            time += trial * 2 * self.aa_pairs as u32;
+            // Against itself, and with a slowdown put in.
+            time += trial * 4 * self.aa_pairs as u32;
         }
         if claim.enough.is_some() {
             time += trial * self.search as u32;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use comfy_table::{Cell, CellAlignment, Color};
+use comfy_table::{Cell, CellAlignment, Color, ColumnConstraint};
 
 use super::{
     record::{Report, Row},
@@ -35,7 +35,11 @@ pub fn text(report: &Report) -> String {
         percent(before.positive_control.expected),
         percent(before.positive_control.measured),
         interval(before.positive_control.interval),
-        if before.positive_control.found { "found" } else { "MISSED" },
+        if before.positive_control.found {
+            "found"
+        } else {
+            "MISSED"
+        },
     );
     let _ = writeln!(out, "{}\n", wrapped(&noise, "", ""));
     let _ = writeln!(out, "{}", table(&report.rows));
@@ -45,7 +49,11 @@ pub fn text(report: &Report) -> String {
     if !report.raise.is_empty() {
         let _ = writeln!(out, "\nThe temporary raise (100 r/s, burst 200, no delay):");
         for case in &report.raise {
-            let back = if case.restored { "put back" } else { "NOT PUT BACK" };
+            let back = if case.restored {
+                "put back"
+            } else {
+                "NOT PUT BACK"
+            };
             let line = format!(
                 "{}: {back} after {:.1} s; a volley of 150 then passes {:.0}",
                 case.ending, case.back_after_s, case.admitted_after
@@ -59,7 +67,15 @@ pub fn text(report: &Report) -> String {
             "\nUnder the documented profile (100 users, one address), by arithmetic:"
         );
         for finding in &report.documented_profile {
-            let _ = writeln!(out, "{}", wrapped(&format!("{}: {}", finding.code, finding.title), "  - ", "    "));
+            let _ = writeln!(
+                out,
+                "{}",
+                wrapped(
+                    &format!("{}: {}", finding.code, finding.title),
+                    "  - ",
+                    "    "
+                )
+            );
         }
     }
     let _ = writeln!(out, "\nWhat this machine could not decide:");
@@ -70,9 +86,20 @@ pub fn text(report: &Report) -> String {
 }
 
 fn table(rows: &[Row]) -> comfy_table::Table {
-    let mut table = plain_table(&["setting", "tried", "verdict", "effect (95 %)", "pairs", "recommendation"]);
+    let mut table = plain_table(&[
+        "setting",
+        "tried",
+        "verdict",
+        "effect (95 %)",
+        "pairs",
+        "recommendation",
+    ]);
     for row in rows {
         let effect = match (row.effect, row.interval) {
+            // Counts that agree to the last one have an interval without width.
+            (Some(effect), Some((low, high))) if high - low < 1e-9 => {
+                format!("{} {}\n(in every pair)", row.metric, percent(effect))
+            }
             (Some(effect), Some((low, high))) => format!(
                 "{} {}\n({} to {})",
                 row.metric,
@@ -88,15 +115,39 @@ fn table(rows: &[Row]) -> comfy_table::Table {
             Cell::new(row.verdict.text()).fg(color(row.verdict)),
             Cell::new(effect),
             Cell::new(row.pairs).set_alignment(CellAlignment::Right),
-            Cell::new(&row.recommendation.text),
+            Cell::new(short(row)),
         ]);
+    }
+    for index in [0, 2] {
+        if let Some(column) = table.column_mut(index) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
     }
     table
 }
 
+/// The recommendation in two or three words.
+fn short(row: &Row) -> String {
+    let recommendation = &row.recommendation;
+    let found = row
+        .search
+        .as_ref()
+        .is_some_and(|search| search.amount.is_some());
+    match (recommendation.change, found) {
+        (true, true) => format!("{} is enough", recommendation.value),
+        (true, false) => format!("use {}", recommendation.value),
+        (false, _) => format!("keep {}", recommendation.value),
+    }
+}
+
 /// The evidence of a row in a few words.
 fn remarks(row: &Row) -> String {
-    let measured = |name: &str| row.binding.measured.get(name).map(|value| format!("{name} {}", number(*value)));
+    let measured = |name: &str| {
+        row.binding
+            .measured
+            .get(name)
+            .map(|value| format!("{name} {}", number(*value)))
+    };
     let mut parts = vec![row.why.clone()];
     let measure = row.binding.condition.split(' ').next().unwrap_or_default();
     if let Some(text) = measured(measure) {
@@ -110,6 +161,17 @@ fn remarks(row: &Row) -> String {
     }
     if let Some(noise) = &row.noise {
         parts.push(format!("noise {:.1} % a pair", noise.deviation * 100.0));
+    }
+    if let Some(control) = &row.positive_control {
+        let found = if control.found { "found" } else { "MISSED" };
+        parts.push(format!(
+            "{} put in: {}, {found}",
+            control.injected,
+            percent(control.measured)
+        ));
+    }
+    if row.recommendation.change {
+        parts.push(row.recommendation.text.clone());
     }
     if row.time_factor != 1.0 {
         parts.push(format!("times × {}", row.time_factor));
@@ -169,6 +231,9 @@ mod tests {
         assert_eq!(percent(-0.4567), "-45.7 %");
         assert_eq!(percent(1.5), "+150 %");
         assert_eq!(percent(f64::NAN), "–");
-        assert_eq!([number(1024.0), number(0.0312), number(2.345)], ["1024", "0.031", "2.35"]);
+        assert_eq!(
+            [number(1024.0), number(0.0312), number(2.345)],
+            ["1024", "0.031", "2.35"]
+        );
     }
 }

@@ -47,7 +47,12 @@ pub fn hold(
     failing: bool,
     stop: &StopToken,
 ) -> anyhow::Result<()> {
-    let tuning = Tuning::apply(admin, documented_raise(), "documented raise for a test run", ttl)?;
+    let tuning = Tuning::apply(
+        admin,
+        documented_raise(),
+        "documented raise for a test run",
+        ttl,
+    )?;
     println!("raised: rate 100r/s, burst 200, no delay; Ctrl-C puts it back");
     if failing {
         // Dropping the holder puts the settings back, whatever the error.
@@ -57,7 +62,11 @@ pub fn hold(
         std::thread::sleep(Duration::from_millis(10));
     }
     let record = tuning.put_back();
-    anyhow::ensure!(record.restored, "not verified as put back: {}", record.problem);
+    anyhow::ensure!(
+        record.restored,
+        "not verified as put back: {}",
+        record.problem
+    );
     println!("put back, verified");
     Ok(())
 }
@@ -104,7 +113,10 @@ pub fn try_endings(lab: &Lab, say: &mut dyn FnMut(&str)) -> Result<Vec<RaiseCase
         Ending::Interrupted,
         Ending::Killed,
     ] {
-        say(&format!("the temporary raise, put back when {}", ending.text()));
+        say(&format!(
+            "the temporary raise, put back when {}",
+            ending.text()
+        ));
         cases.push(try_one(lab, &mut rig, admin, ending)?);
     }
     let _ = rig.close();
@@ -119,7 +131,9 @@ fn try_one(
 ) -> Result<RaiseCase, RigError> {
     let before = settings_of(admin)?.effective;
     let raised = |now: &Value| {
-        now.pointer("/rate_limit/api_limit/burst").and_then(Value::as_u64) == Some(200)
+        now.pointer("/rate_limit/api_limit/burst")
+            .and_then(Value::as_u64)
+            == Some(200)
     };
     let mut holder = Holder::start(admin, ending == Ending::Failed)?;
     let seen = until(lab, WITHIN, || {
@@ -179,7 +193,9 @@ impl Holder {
         if failing {
             command.arg("--raise-and-fail");
         }
-        let child = command.spawn().map_err(RigError::io("cannot start the holder of the raise"))?;
+        let child = command
+            .spawn()
+            .map_err(RigError::io("cannot start the holder of the raise"))?;
         Ok(Self(child))
     }
 

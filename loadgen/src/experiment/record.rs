@@ -138,6 +138,8 @@ pub struct Row {
     pub control: Option<Control>,
     /// The noise of this row's metric, if it scatters.
     pub noise: Option<Noise>,
+    /// A slowdown that was put in, seen through this row's metric, if it scatters.
+    pub positive_control: Option<PositiveControl>,
     /// The workload at other sizes.
     pub sizes: Vec<Size>,
     /// The search for the value that is enough.

@@ -10,7 +10,7 @@ use super::{
     pairs::{Pair, Side, interleave},
     plan::Plan,
     quantity::Quantity,
-    record::{Binding, Noise, Row, Series, Size, means},
+    record::{Binding, Noise, PositiveControl, Row, Series, Size, means},
     rig::{Lab, Rig, RigError, base_settings, merge},
     search::{Effort, Found, smallest},
     verdict::Control,
@@ -36,6 +36,8 @@ pub struct Tried {
     pub control: Option<Control>,
     /// Noise of the metric.
     pub noise: Option<Noise>,
+    /// A slowdown that was put in, seen through this row's metric.
+    pub positive: Option<PositiveControl>,
     /// Other sizes.
     pub sizes: Vec<Size>,
     /// The search.
@@ -129,10 +131,19 @@ impl Bench<'_> {
         count: usize,
     ) -> Result<Vec<(Trial, Trial)>, RigError> {
         let current = self.claim.current;
+        self.pairs_of([(workload, current), (workload, value)], count)
+    }
+
+    /// Pairs that differ in workload, value, or both.
+    fn pairs_of(
+        &mut self,
+        [a, b]: [(&Workload, Quantity); 2],
+        count: usize,
+    ) -> Result<Vec<(Trial, Trial)>, RigError> {
         interleave(count, |_, side| {
-            let value = match side {
-                Side::A => current,
-                Side::B => value,
+            let (workload, value) = match side {
+                Side::A => a,
+                Side::B => b,
             };
             self.trial(workload, value)
         })
@@ -229,6 +240,7 @@ pub fn try_claim(
         arms: Vec::new(),
         control: None,
         noise: None,
+        positive: None,
         sizes: Vec::new(),
         search: None,
         series: Series::default(),
@@ -310,6 +322,14 @@ fn measure(
             )),
         }
         tried.noise = Some(noise);
+        if let Some((slowed, injected, expected)) = binding.slowed() {
+            say(&format!("positive control: {injected}"));
+            let pairs = count.clamp(4, plan.aa_pairs.max(4));
+            let sides = [(binding, claim.current), (&slowed, claim.current)];
+            let trials = bench.pairs_of(sides, pairs)?;
+            let arm = bench.arm(claim.current, &trials, 98);
+            tried.positive = Some(positive(claim, arm, injected, expected, plan.alpha));
+        }
     }
     let values = claim.recommended.clone();
     for (index, value) in values.iter().enumerate() {
@@ -370,6 +390,26 @@ fn measure(
         tried.search = Some(found);
     }
     Ok(())
+}
+
+/// Whether a slowdown that was put in was found, as a worsening of the claim's metric.
+fn positive(
+    claim: &Claim,
+    arm: TriedArm,
+    injected: String,
+    expected: f64,
+    alpha: f64,
+) -> PositiveControl {
+    let found = arm.estimate;
+    PositiveControl {
+        injected,
+        metric: claim.metric.clone(),
+        expected,
+        measured: found.map_or(f64::NAN, |found| (-found.mean).exp_m1()),
+        interval: found.map(|found| ((-found.high).exp_m1(), (-found.low).exp_m1())),
+        found: found.is_some_and(|found| found.p_value < alpha && found.mean < 0.0),
+        pairs: arm.pairs,
+    }
 }
 
 /// The noise of a row, and the pairs that its smallest effect needs, if the budget has them.

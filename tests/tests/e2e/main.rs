@@ -26,4 +26,5 @@ mod strictness;
 mod timeouts;
 mod torture;
 mod tuning;
+mod tuning_table;
 mod watching;

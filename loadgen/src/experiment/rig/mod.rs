@@ -157,7 +157,8 @@ enum Proxy {
 
 #[derive(Debug)]
 struct Replica {
-    child: Child,
+    // Only kept running.
+    _child: Child,
     address: SocketAddr,
     /// For statistics and faults; opened before anything is counted.
     side: Connection,
@@ -392,7 +393,7 @@ impl Replica {
             connection.map_err(RigError::io("cannot reach a replica"))
         })?;
         Ok(Self {
-            child,
+            _child: child,
             address,
             side,
         })

@@ -47,6 +47,8 @@ pub(super) fn run(
     let (target, asked) = (rig.target(), Asked::read(rig.token()));
     let (limit, burst) = limit_of(settings);
     let gap = Duration::from_secs_f64(1.0 / rate);
+    // A full bucket has room for the first arrival once one request has leaked out.
+    let leak = Duration::from_secs_f64(1.0 / limit).max(gap);
     let by_key = lab.wait_for(async {
         let mut ready = Vec::new();
         for _ in 0..keys {
@@ -68,7 +70,7 @@ pub(super) fn run(
                     let filled = begun.elapsed();
                     let (_, shots) = volley(fill, &asked).await;
                     let filling = shots.iter().filter(|shot| shot.end.is_served()).count();
-                    let start = begun.elapsed() + first;
+                    let start = begun.elapsed() + leak + first;
                     let shots = one_client(own, &asked, begun, start, gap, duration).await;
                     (filled, filling, shots)
                 })

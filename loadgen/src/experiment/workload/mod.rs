@@ -141,6 +141,9 @@ pub enum Workload {
     },
 }
 
+/// Relative slowdown of a positive control.
+const SLOWED: f64 = 0.08;
+
 fn yes() -> bool {
     true
 }
@@ -292,6 +295,47 @@ impl Workload {
                 Self::Unanswered { .. } => timeout.unwrap_or_default() + Duration::from_secs(2),
                 Self::Compress { duration, .. } | Self::Exchange { duration, .. } => duration.0,
             }
+    }
+
+    /// The same workload with a known slowdown put in, what that is, and the relative effect that it
+    /// has on the cost of a request, if there is such a thing for it.
+    #[must_use]
+    pub fn slowed(self) -> Option<(Self, String, f64)> {
+        match self {
+            Self::Compress {
+                body,
+                in_flight,
+                duration,
+                accept,
+            } => {
+                let body = (f64::from(body) * (1.0 + SLOWED)).round() as u32;
+                let slowed = Self::Compress {
+                    body,
+                    in_flight,
+                    duration,
+                    accept,
+                };
+                Some((slowed, format!("bodies of {body} bytes"), SLOWED))
+            }
+            Self::Exchange {
+                in_flight,
+                duration,
+                service_time,
+            } => {
+                let service_time = Span(service_time.0.mul_f64(1.0 + SLOWED));
+                let slowed = Self::Exchange {
+                    in_flight,
+                    duration,
+                    service_time,
+                };
+                Some((
+                    slowed,
+                    format!("a service time of {}", format_duration(service_time.0)),
+                    SLOWED,
+                ))
+            }
+            _ => None,
+        }
     }
 
     /// The same workload, shorter, for a quick look.
