@@ -22,6 +22,12 @@ pub enum Command {
     Demo(crate::demo::command::Args),
     /// Find contradictions between a scenario, a proxy configuration and the thresholds, by arithmetic.
     Lint(crate::lint::command::Args),
+    /// Judge run folders again, with their own thresholds or with others.
+    Gate(crate::judge::command::Args),
+    /// Save runs under a name, for later ones to be compared with; list, show and remove them.
+    Baseline(crate::baseline::command::Args),
+    /// Compare runs with a baseline or with other runs; exit code 4 on a regression.
+    Compare(crate::compare::command::Args),
     /// Make the report of a run folder again.
     Report(crate::report::command::Args),
     /// Watch processes without any load: CPU, memory, descriptors, sockets, and whether they leak.
@@ -65,6 +71,9 @@ impl Cli {
             Command::Run(args) => crate::run::command::execute(*args),
             Command::Demo(args) => crate::demo::command::execute(args),
             Command::Lint(args) => crate::lint::command::execute(args),
+            Command::Gate(args) => crate::judge::command::execute(args),
+            Command::Baseline(args) => crate::baseline::command::execute(args),
+            Command::Compare(args) => crate::compare::command::execute(args),
             Command::Report(args) => crate::report::command::execute(args),
             Command::Sample(args) => crate::sample::command::execute(args),
             Command::Profile(args) => crate::profile::command::execute(args),

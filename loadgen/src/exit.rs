@@ -20,6 +20,27 @@ pub enum Exit {
     Invalid = 5,
 }
 
+impl Exit {
+    /// Of two verdicts on the same runs the one that speaks: *invalid* before *gate failed* before
+    /// *regression* before *passed*.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        let rank = |exit: Self| match exit {
+            Self::Passed => 0,
+            Self::Regression => 1,
+            Self::GateFailed => 2,
+            Self::Invalid => 3,
+            Self::Usage => 4,
+            Self::Error => 5,
+        };
+        if rank(other) > rank(self) {
+            other
+        } else {
+            self
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)

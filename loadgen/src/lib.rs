@@ -7,9 +7,11 @@
 #![forbid(unsafe_code)]
 
 mod alarm;
+pub mod baseline;
 pub mod calibrate;
 pub mod cli;
 pub mod client;
+pub mod compare;
 pub mod demo;
 pub mod exit;
 pub mod experiment;

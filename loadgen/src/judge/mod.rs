@@ -3,6 +3,9 @@
 //! A threshold that the load could not have reached by arithmetic is *not reachable*, which is a
 //! finding about the scenario, not a failure of the target. An invalid run passes no gate.
 
+pub mod ci;
+pub mod command;
+pub(crate) mod config_file;
 mod figures;
 mod gate;
 mod rows;
@@ -11,6 +14,7 @@ mod table;
 mod thresholds;
 mod watch;
 
+pub use config_file::ConfigError;
 pub use figures::{Histograms, LoggedHistograms};
 pub use gate::{Gate, gate};
 pub use table::{endpoint_table, plain_table, rows_table, status_cell, wrapped};
@@ -254,4 +258,4 @@ pub fn rounded(value: f64) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
