@@ -3,6 +3,7 @@
 //! A threshold that the load could not have reached by arithmetic is *not reachable*, which is a
 //! finding about the scenario, not a failure of the target. An invalid run passes no gate.
 
+pub mod bands;
 pub mod ci;
 pub mod command;
 pub(crate) mod config_file;

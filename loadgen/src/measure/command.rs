@@ -2,15 +2,26 @@
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
 
-use super::{Keep, MeasureError, Order, Setup, Watching, measure, print::print};
+use super::{Keep, MeasureError, Measured, Order, Setup, Watching, measure, print::print};
 use crate::{
+    baseline::KeptRun,
+    compare::{
+        Comparison,
+        command::{Against, Reference},
+    },
     exit::{Exit, Usage},
-    judge::{Thresholds, slo::RuleList},
+    judge::{
+        self, Thresholds,
+        bands::Bands,
+        ci::{CiArgs, Judgement},
+        slo::RuleList,
+    },
     metrics::Endpoint,
     run::{Fan, RunError, RunOptions, StopToken},
     sample::SelectError,
     scenario::Scenario,
     stdio,
+    summary::Model,
     topology::TopologyError,
     view::{self, Viewer},
 };
@@ -39,6 +50,16 @@ pub struct Options {
     /// it is missed. May be repeated.
     #[arg(long, value_name = "RULES")]
     pub slo: Vec<RuleList>,
+    /// Limits of the bands that figures are put into [default: config/bands.toml if there, else the
+    /// documented bands].
+    #[arg(long, value_name = "FILE")]
+    pub bands: Option<PathBuf>,
+    /// Compare the run with a baseline; exit code 4 on a regression.
+    #[command(flatten)]
+    pub against: Against,
+    /// Forms for continuous integration.
+    #[command(flatten)]
+    pub ci: CiArgs,
     /// With `--topology`: the proxy's binary [default: beside this program].
     #[arg(long, value_name = "FILE")]
     pub weir: Option<PathBuf>,
@@ -53,7 +74,28 @@ pub struct Options {
     pub watching: Watching,
 }
 
+/// What happens with a run once it is measured.
+#[derive(Debug)]
+pub struct Aftermath {
+    bands: Bands,
+    reference: Option<Reference>,
+    ci: CiArgs,
+}
+
 impl Options {
+    /// What happens with the run once it is measured; every file that it needs is read now.
+    ///
+    /// # Errors
+    ///
+    /// When a file, a baseline or an option is not valid.
+    pub fn aftermath(&self) -> anyhow::Result<Aftermath> {
+        self.ci.check().map_err(Usage::new)?;
+        Ok(Aftermath {
+            bands: Bands::load(self.bands.as_deref()).map_err(Usage::new)?,
+            reference: self.against.reference()?,
+            ci: self.ci.clone(),
+        })
+    }
     /// What a scenario is judged by: its own thresholds, those of `--thresholds`, and `--slo`.
     ///
     /// # Errors
@@ -109,6 +151,7 @@ pub struct Printing {
 pub fn execute(
     order: &Order,
     setup: &Setup,
+    aftermath: &Aftermath,
     printing: Printing,
     stop: &StopToken,
 ) -> anyhow::Result<ExitCode> {
@@ -130,12 +173,14 @@ pub fn execute(
     let done = measure(order, setup, Arc::new(listeners), stop);
     // The terminal is back before anything else is printed.
     drop(viewer);
-    let done = done.map_err(as_usage)?;
+    let mut done = done.map_err(as_usage)?;
+    aftermath.complete(order, &mut done)?;
     if printing.json {
         stdio::line(serde_json::to_string_pretty(&done.summary)?)?;
     } else {
         print(&done)?;
     }
+    aftermath.ci.write(&judgements(&done), printing.json)?;
     if let Some(tuning) = done.record.tuning.filter(|tuning| !tuning.restored) {
         return Err(anyhow::anyhow!(
             "the raised limits are not verified as put back: {}",
@@ -145,7 +190,47 @@ pub fn execute(
     if stop.is_stopped() {
         return Err(TopologyError::Stopped.into());
     }
-    Ok(Exit::from(done.gate).into())
+    let compared = done.record.comparison.as_ref().map(Comparison::exit);
+    Ok(Exit::from(done.gate)
+        .or(compared.unwrap_or(Exit::Passed))
+        .into())
+}
+
+impl Aftermath {
+    /// Puts the figures into bands, compares with the baseline, and writes the folder again.
+    fn complete(&self, order: &Order, done: &mut Measured) -> Result<(), MeasureError> {
+        let load = match order.scenario.model() {
+            Model::Closed => f64::from(order.scenario.lanes()),
+            Model::Open => {
+                let in_flight = done.summary.extra.get("in_flight_mean");
+                in_flight.copied().unwrap_or_default()
+            }
+        };
+        done.record.bands = self.bands.judge(&done.summary, &done.record.growth, load);
+        if let Some(reference) = &self.reference {
+            let run = KeptRun::of(&done.record, &done.summary);
+            done.record.comparison = Some(reference.compare(&[run]));
+        }
+        done.rewrite()
+    }
+}
+
+/// The verdicts of a run for continuous integration.
+fn judgements(done: &Measured) -> Vec<Judgement> {
+    let (record, summary) = (&done.record, &done.summary);
+    let mut gate = Judgement::of_gate(
+        judge::command::title(record, summary),
+        record.id.clone(),
+        &record.verdict,
+        summary,
+        done.gate,
+    );
+    if let Some(reason) = &record.stopped {
+        gate.stopped(reason);
+    }
+    let mut judgements = vec![gate];
+    judgements.extend(record.comparison.iter().map(Comparison::judgement));
+    judgements
 }
 
 /// An error of a measurement, marked as usage when the user's input is wrong.

@@ -186,6 +186,8 @@ pub fn measure(
         verdict,
         findings: lint::lint(&struck.facts),
         growth: growth::of(&summary, order.thresholds.memory_growth_per_hour),
+        bands: Vec::new(),
+        comparison: None,
         overhead: None,
         stages,
         profile: driven.profile,

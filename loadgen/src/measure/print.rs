@@ -20,6 +20,9 @@ pub(super) fn print(done: &Measured) -> io::Result<()> {
     if !record.verdict.is_empty() {
         stdio::line(judge::rows_table(&record.verdict))?;
     }
+    if !record.bands.is_empty() {
+        stdio::line(judge::bands::band_table(&record.bands))?;
+    }
     stdio::line(wrapped(&counts(summary), "", "  "))?;
     stdio::line(latency_table(summary))?;
     if let Some(text) = connections(summary) {
@@ -59,6 +62,9 @@ pub(super) fn print(done: &Measured) -> io::Result<()> {
             profile.process, profile.samples
         );
         stdio::line(text)?;
+    }
+    if let Some(comparison) = &record.comparison {
+        crate::compare::command::print(comparison)?;
     }
     let gate = match &record.stopped {
         Some(reason) => format!("stopped {reason}; gate not judged"),

@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use super::Provenance;
 use crate::{
-    judge::{Row, Thresholds},
+    compare::Comparison,
+    judge::{Row, Thresholds, bands::BandRow},
     lint::Finding,
     shard::{MergeRecord, ShardRecord},
 };
@@ -58,6 +59,12 @@ pub struct RunRecord {
     /// Growth of resident memory, one entry a process.
     #[serde(default)]
     pub growth: Vec<Growth>,
+    /// How good the figures are, in bands.
+    #[serde(default)]
+    pub bands: Vec<BandRow>,
+    /// The run against a baseline, if it was compared with one.
+    #[serde(default)]
+    pub comparison: Option<Comparison>,
     /// The same load through the proxy against direct, if there was a direct run.
     #[serde(default)]
     pub overhead: Option<Overhead>,

@@ -243,6 +243,8 @@ fn record(id: &str, topology: &str, summary: &Summary) -> RunRecord {
             detectable: 90_000.0,
             verdict: "no growth seen; one below 5.4 MB/h could not have been seen".into(),
         }],
+        bands: Vec::new(),
+        comparison: None,
         overhead: Some(Overhead {
             against: "20260101T000000Z__rate__direct__git-unknown".into(),
             rows: vec![OverheadRow {

@@ -168,6 +168,7 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
         .map_err(Usage::new)?;
     let measuring = &args.measuring;
     let thresholds = measuring.thresholds(&scenario)?;
+    let aftermath = measuring.aftermath()?;
     let setup = measuring.setup(RunOptions {
         threads: args.threads,
         source_addresses: args.source_addresses,
@@ -195,5 +196,5 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
         view,
         metrics: args.metrics,
     };
-    crate::measure::command::execute(&order, &setup, printing, &stop)
+    crate::measure::command::execute(&order, &setup, &aftermath, printing, &stop)
 }

@@ -126,6 +126,20 @@ impl Judgement {
     }
 }
 
+impl Judgement {
+    /// Notes that the user ended the run: whatever its rows say, it was not judged.
+    pub fn stopped(&mut self, reason: &str) {
+        self.result = "stopped".to_owned();
+        self.checks.push(Check {
+            name: "run to its end".to_owned(),
+            value: "stopped".to_owned(),
+            limit: "its planned length".to_owned(),
+            outcome: Outcome::Failed,
+            note: format!("stopped {reason}"),
+        });
+    }
+}
+
 fn row_check(row: &Row) -> Check {
     Check {
         name: row.metric.clone(),
