@@ -118,9 +118,12 @@ pub(super) fn trusting_nobody() -> Result<ClientConfig, TransportError> {
     let builder = ClientConfig::builder_with_provider(provider()?)
         .with_safe_default_protocol_versions()
         .map_err(|error| TransportError::Tls(error.to_string()))?;
-    Ok(builder
+    let mut config = builder
         .with_root_certificates(RootCertStore::empty())
-        .with_no_client_auth())
+        .with_no_client_auth();
+    // It would keep room for sessions that never come.
+    config.resumption = Resumption::disabled();
+    Ok(config)
 }
 
 fn provider() -> Result<Arc<CryptoProvider>, TransportError> {

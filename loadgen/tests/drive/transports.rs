@@ -314,3 +314,111 @@ fn the_examples_are_valid() {
         assert_eq!(scenario.name, name);
     }
 }
+
+/// A stand-in as a process; stopped when dropped.
+struct Process(std::process::Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn weir_bench(arguments: &[&str]) -> std::process::Command {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_weir-bench"));
+    command
+        .args(arguments)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .stdin(std::process::Stdio::null());
+    command
+}
+
+#[test]
+fn the_binary_serves_and_drives_https() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let (ports, trusted) = (file("ports.json"), file("trusted.pem"));
+    let serve = [
+        "replica",
+        "--fast",
+        "--tls",
+        "--tls-name",
+        "api.example",
+        "--tls-save",
+        &trusted,
+        "--ports-file",
+        &ports,
+    ];
+    let _replica = Process(
+        weir_bench(&serve)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    let deadline = Instant::now() + crate::PATIENCE;
+    while !std::path::Path::new(&ports).exists() {
+        assert!(Instant::now() < deadline, "the stand-in does not start");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let listening: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&ports).unwrap()).unwrap();
+    let url = format!("https://{}", listening["listeners"][0].as_str().unwrap());
+    let results = file("results");
+    let run = |more: &[&str]| {
+        let scenario = "config/scenarios/examples/tls.toml";
+        let mut arguments = vec![
+            "run",
+            "--scenario",
+            scenario,
+            "--target",
+            &url,
+            "--duration",
+            "1s",
+            "--warmup",
+            "0s",
+            "--results",
+            &results,
+            "--json",
+            "--quiet",
+        ];
+        arguments.extend(more);
+        weir_bench(&arguments).output().unwrap()
+    };
+    for version in ["1.1", "2"] {
+        for engine in ENGINES {
+            let done = run(&[
+                "--tls-ca",
+                &trusted,
+                "--http-version",
+                version,
+                "--engine",
+                engine,
+            ]);
+            let summary: Summary = serde_json::from_slice(&done.stdout).unwrap_or_else(|error| {
+                panic!("{error}: {}", String::from_utf8_lossy(&done.stderr))
+            });
+            check(&summary, &format!("{engine} {version}"));
+            // Twenty users, twenty requests a connection.
+            let least = (summary.requests as f64 / 20.0).ceil().max(20.0);
+            assert!(
+                summary.extra["connects_total"] >= least,
+                "{engine} {version}"
+            );
+        }
+    }
+    let refused = run(&["--tls-ca", "/no/such.pem"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(told.contains("/no/such.pem"), "{told}");
+    let refused = run(&["--streams-per-connection", "4"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let unknown = run(&[]);
+    assert_eq!(
+        unknown.status.code(),
+        Some(1),
+        "a certificate that nobody knows"
+    );
+    let told = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(told.contains("tls_certificate"), "{told}");
+}
