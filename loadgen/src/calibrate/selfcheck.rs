@@ -307,7 +307,7 @@ fn memory(samples: &Samples, duration_s: f64) -> Memory {
     };
     Memory {
         start: rss().next().unwrap_or(0),
-        end: rss().last().unwrap_or(0),
+        end: rss().next_back().unwrap_or(0),
         max: rss().max().unwrap_or(0),
         growth_per_hour: per_hour(|growth| growth.per_second),
         growth_low: per_hour(|growth| growth.low),

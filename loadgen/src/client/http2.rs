@@ -218,10 +218,10 @@ impl Http2Client {
             let value = HeaderValue::from_str(&value).ok()?;
             request.headers_mut().insert(name, value);
         }
-        let body = match &endpoint.body {
-            Some(template) => Some(Bytes::from(template.render(Place::Body, user, random))),
-            None => None,
-        };
+        let body = endpoint
+            .body
+            .as_ref()
+            .map(|template| Bytes::from(template.render(Place::Body, user, random)));
         if let Some(body) = &body {
             request
                 .headers_mut()
