@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{
     ComparisonRecord, FolderError, RunFolder, RunRecord,
     chart::{ChartError, Drawn, Plot, Size, draw, token_css},
+    headline::{configuration, headline, tiles},
     plots::plots,
 };
 use crate::{judge, summary::Summary};
@@ -83,6 +84,9 @@ pub fn render_page(record: &RunRecord, summary: &Summary) -> Result<String, Page
         record => Value::from(Serde(record)),
         summary => Value::from(Serde(summary)),
         charts => Value::from(Serde(&charts)),
+        headline => Value::from(Serde(&headline(record, summary))),
+        tiles => Value::from(Serde(&tiles(record, summary))),
+        configuration => Value::from(Serde(&configuration(record, summary))),
         scenario,
         settings,
         tokens => token_css(),

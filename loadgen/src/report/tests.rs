@@ -291,6 +291,12 @@ fn record(id: &str, topology: &str, summary: &Summary) -> RunRecord {
     }
 }
 
+/// A synthetic run.
+pub(crate) fn run(topology: &str) -> (RunRecord, Summary) {
+    let summary = summary();
+    (record("run", topology, &summary), summary)
+}
+
 fn pages_folder() -> (Option<tempfile::TempDir>, PathBuf) {
     match std::env::var_os("KEEP_PAGES") {
         Some(folder) => (None, folder.into()),

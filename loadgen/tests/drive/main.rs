@@ -9,6 +9,7 @@ mod folders;
 mod gates;
 mod h2_server;
 mod models;
+mod reporting;
 mod scraping;
 mod server;
 mod sessions;
