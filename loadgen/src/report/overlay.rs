@@ -36,7 +36,7 @@ pub(super) fn overlay(runs: &[Run], data_file: &str) -> Sheet {
     let scenarios: BTreeSet<_> = runs.iter().map(|(_, summary)| &summary.scenario).collect();
     let mut notes = vec![
         "One run on each side shows how these runs differ, not that a change made them differ: \
-         `weir-bench compare` judges by several runs on each side."
+         “weir-bench compare” judges by several runs on each side."
             .to_owned(),
     ];
     if scenarios.len() > 1 {

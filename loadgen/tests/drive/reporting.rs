@@ -114,3 +114,44 @@ fn machines_get_the_figures_of_the_summary() {
     );
     assert_eq!(report(&desk, &["--csv", "--json", "a"]).0, Some(2));
 }
+
+/// Names in backquotes, the way the reference writes fields and columns.
+fn documented() -> String {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/results.md");
+    fs::read_to_string(file).unwrap()
+}
+
+#[test]
+fn every_field_of_every_file_is_in_the_reference() {
+    let desk = two_runs();
+    let reference = documented();
+    let missing = |name: &str| !reference.contains(&format!("`{name}`"));
+    for file in ["a/summary.json", "a/run.json"] {
+        let fields = json(&desk.path().join(file));
+        for name in fields.as_object().unwrap().keys() {
+            assert!(!missing(name), "{file}: `{name}` is not in results.md");
+        }
+    }
+    let summary = json(&desk.path().join("a/summary.json"));
+    for part in ["response", "validity"] {
+        for name in summary[part].as_object().unwrap().keys() {
+            assert!(!missing(name), "{part}.{name}");
+        }
+    }
+    for part in ["endpoints", "intervals", "processes"] {
+        for name in summary[part][0]
+            .as_object()
+            .into_iter()
+            .flat_map(|map| map.keys())
+        {
+            assert!(!missing(name), "{part}.{name}");
+        }
+    }
+    let series = fs::read_to_string(desk.path().join("a/timeseries.csv")).unwrap();
+    let (_, csv, _) = report(&desk, &["--csv", "a"]);
+    for text in [series, csv] {
+        for column in text.lines().next().unwrap().split(',') {
+            assert!(!missing(column), "column {column}");
+        }
+    }
+}

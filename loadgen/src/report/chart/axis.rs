@@ -133,7 +133,11 @@ impl Axis {
             }
             Self::Percentile { to } => {
                 let nines = self.position(*to);
-                let mut ticks = vec![(0.0, "0 %".to_owned())];
+                let mut ticks = Vec::new();
+                // Beside the tick at 50 % there is no room for it on a narrow plot of many nines.
+                if wanted > 4 || nines < 2.0 {
+                    ticks.push((0.0, "0 %".to_owned()));
+                }
                 if nines >= 0.5 {
                     ticks.push((0.5_f64.log10().abs(), "50 %".to_owned()));
                 }
