@@ -38,6 +38,8 @@ pub enum Command {
     Search(crate::search::command::Args),
     /// Measure throughput and latency at several levels of load, in interleaved order.
     Sweep(crate::sweep::command::Args),
+    /// Plan capacity: how many replicas a demand needs, from measured folders.
+    Plan(crate::plan::command::Args),
     /// Join the shards of a run into one run folder, without loss.
     Merge(crate::merge::command::Args),
     /// Measure what the proxy costs against direct, in interleaved pairs of runs.
@@ -79,6 +81,7 @@ impl Cli {
             Command::Profile(args) => crate::profile::command::execute(args),
             Command::Search(args) => crate::search::command::execute(args),
             Command::Sweep(args) => crate::sweep::command::execute(args),
+            Command::Plan(args) => crate::plan::command::execute(args),
             Command::Merge(args) => crate::merge::command::execute(args),
             Command::Overhead(args) => crate::overhead::command::execute(args),
             Command::Recovery(args) => crate::recovery::command::execute(args),

@@ -21,6 +21,7 @@ pub mod measure;
 pub mod merge;
 pub mod metrics;
 pub mod overhead;
+pub mod plan;
 mod priority;
 pub mod profile;
 pub mod record;
