@@ -29,8 +29,10 @@ use crate::{
 const SEED: u64 = 1;
 /// Name of the proxy's process.
 const PROXY: &str = "weir";
+/// Name of a metric and how it is read.
+type Metric = (&'static str, fn(&Latency) -> f64);
 /// Metrics of latency that are compared.
-const METRICS: [(&str, fn(&Latency) -> f64); 4] = [
+const METRICS: [Metric; 4] = [
     ("mean", |l| l.mean_ms),
     ("p50", |l| l.p50_ms),
     ("p95", |l| l.p95_ms),

@@ -6,6 +6,7 @@ use super::{Event, Order, profile};
 use crate::{
     exit::Usage,
     sample::{SelectError, process_name},
+    stdio,
     units::parse_duration,
 };
 
@@ -47,6 +48,10 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
         svg: args.output,
         event: args.event,
     })?;
-    println!("{} samples: {}", graph.samples, graph.svg.display());
+    stdio::line(format!(
+        "{} samples: {}",
+        graph.samples,
+        graph.svg.display()
+    ))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -24,6 +24,7 @@ use crate::{
     exit::{Exit, Usage},
     report::{Provenance, now_utc},
     run::StopToken,
+    stdio,
     units::{format_duration, parse_duration},
 };
 
@@ -152,15 +153,15 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
         notes: tracker.notes().to_vec(),
     };
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&record)?);
+        stdio::line(serde_json::to_string_pretty(&record)?)?;
     } else {
-        table::print(&record);
+        table::print(&record)?;
     }
     if let Some(folder) = &args.output {
         save(folder, &record, &tracker, from)
             .with_context(|| format!("writing results to {}", folder.display()))?;
         if !args.json {
-            println!("report: {}", folder.join("report.html").display());
+            stdio::line(format!("report: {}", folder.join("report.html").display()))?;
         }
     }
     if record.processes.is_empty() {
@@ -230,7 +231,7 @@ fn watch(
         if !args.quiet && now >= next_line {
             let elapsed_s = now.duration_since(from).as_secs_f64();
             for track in tracker.running() {
-                eprintln!("{}", table::live_line(track, elapsed_s));
+                stdio::note(table::live_line(track, elapsed_s));
             }
             next_line = now + LINE_EVERY;
         }

@@ -1,9 +1,14 @@
 //! What was sampled, for a terminal.
 
+use std::io;
+
 use comfy_table::{Cell, CellAlignment, Table};
 
 use super::{Figure, Reading, SampleRecord, Track, figures::Sampled};
-use crate::judge::{plain_table, wrapped};
+use crate::{
+    judge::{plain_table, wrapped},
+    stdio,
+};
 
 /// Bytes in a megabyte.
 const MB: f64 = 1e6;
@@ -48,23 +53,24 @@ fn cpu_now(readings: &[(std::time::Instant, Reading)]) -> f64 {
 }
 
 /// Prints every process with its verdict.
-pub(super) fn print(record: &SampleRecord) {
+pub(super) fn print(record: &SampleRecord) -> io::Result<()> {
     for process in &record.processes {
-        println!("{}", heading(process));
-        println!("{}", table(process));
+        stdio::line(heading(process))?;
+        stdio::line(table(process))?;
         if let Some(growth) = growth_line(process) {
-            println!("{}", wrapped(&growth, "  ", "  "));
+            stdio::line(wrapped(&growth, "  ", "  "))?;
         }
         let verdict = format!(
             "memory {}: {}",
             process.memory.leak.text(),
             process.memory.reason
         );
-        println!("{}\n", wrapped(&verdict, "  ", "    "));
+        stdio::line(wrapped(&verdict, "  ", "    ") + "\n")?;
     }
     for note in &record.notes {
-        println!("{}", wrapped(note, "note: ", "  "));
+        stdio::line(wrapped(note, "note: ", "  "))?;
     }
+    Ok(())
 }
 
 fn heading(process: &Sampled) -> String {
