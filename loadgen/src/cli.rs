@@ -28,6 +28,8 @@ pub enum Command {
     Baseline(crate::baseline::command::Args),
     /// Compare runs with a baseline or with other runs; exit code 4 on a regression.
     Compare(crate::compare::command::Args),
+    /// Write a scenario out of a HAR recording, an OpenAPI document or an access log.
+    Import(crate::import::command::Args),
     /// Make the report of a run folder again.
     Report(crate::report::command::Args),
     /// Watch processes without any load: CPU, memory, descriptors, sockets, and whether they leak.
@@ -76,6 +78,7 @@ impl Cli {
             Command::Gate(args) => crate::judge::command::execute(args),
             Command::Baseline(args) => crate::baseline::command::execute(args),
             Command::Compare(args) => crate::compare::command::execute(args),
+            Command::Import(args) => crate::import::command::execute(args),
             Command::Report(args) => crate::report::command::execute(args),
             Command::Sample(args) => crate::sample::command::execute(args),
             Command::Profile(args) => crate::profile::command::execute(args),

@@ -15,6 +15,7 @@ pub mod compare;
 pub mod demo;
 pub mod exit;
 pub mod experiment;
+pub mod import;
 pub mod judge;
 pub mod lint;
 pub mod measure;

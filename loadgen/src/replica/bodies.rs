@@ -14,6 +14,8 @@ const REMEMBERED: usize = 64;
 pub(super) enum Route {
     Read(&'static str),
     Write(&'static str),
+    /// A record that was written before; it can be deleted, too.
+    Record,
     Login,
 }
 
@@ -29,8 +31,42 @@ pub(super) fn route(path: &str) -> Option<(http::Method, Route)> {
         "/api/v1/compliance/audit/log" => (Method::POST, Route::Write("audit")),
         "/api/v1/compliance/risk/assessments" => (Method::POST, Route::Write("assessment")),
         "/api/v1/compliance/cases" => (Method::POST, Route::Write("case")),
-        _ => return None,
+        _ => {
+            record_id(path)?;
+            (Method::GET, Route::Record)
+        }
     })
+}
+
+/// Paths under which records are written, and what they are called.
+const WRITTEN: [(&str, &str); 3] = [
+    ("/api/v1/compliance/audit/log", "audit"),
+    ("/api/v1/compliance/risk/assessments", "assessment"),
+    ("/api/v1/compliance/cases", "case"),
+];
+
+/// Path of a record.
+pub(super) fn record_path(kind: &str, id: &str) -> String {
+    let path = WRITTEN.iter().find(|(_, own)| *own == kind);
+    format!("{}/{id}", path.map_or("", |(path, _)| path))
+}
+
+/// Identifier in the path of a record, if some replica has issued it.
+pub(super) fn record_id(path: &str) -> Option<&str> {
+    let (folder, id) = path.rsplit_once('/')?;
+    let (_, kind) = WRITTEN.iter().find(|(path, _)| *path == folder)?;
+    let number = id.strip_prefix(kind)?.strip_prefix('-')?.get(..8)?;
+    let number = u32::from_str_radix(number, 16).ok()?;
+    (new_id(kind, number) == id).then_some(id)
+}
+
+/// Identifier of a record. Replicas keep no records and share none: the identifier itself shows,
+/// by its last digits, that one of them issued it.
+pub(super) fn new_id(kind: &str, number: u32) -> String {
+    let mixed = kind.bytes().fold(number ^ 0x5bd1_e995, |mixed, byte| {
+        (mixed ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    format!("{kind}-{number:08x}-{:04x}", mixed >> 16)
 }
 
 const COMPLIANCE: &str = r#"{"period":"2025-01","checks":{"total":48213,"passed":47109,"failed":1104},"open_cases":87,"risk":{"low":40121,"medium":6903,"high":1189},"average_review_minutes":14.2,"sanction_hits":31,"updated_at":"2025-01-31T23:59:58Z","source":"stand-in api"}"#;
@@ -115,6 +151,27 @@ mod tests {
             let body = bodies.sized(size);
             assert_eq!(body.len(), size);
             serde_json::from_slice::<serde_json::Value>(&body).unwrap();
+        }
+    }
+
+    #[test]
+    fn records_are_found_by_identifiers_that_were_issued() {
+        for number in [0, 7, u32::MAX] {
+            let path = record_path("case", &new_id("case", number));
+            assert_eq!(route(&path), Some((http::Method::GET, Route::Record)));
+        }
+        let id = new_id("case", 7);
+        assert_eq!(
+            record_id(&format!("/api/v1/compliance/cases/{id}")),
+            Some(&*id)
+        );
+        for path in [
+            format!("/api/v1/compliance/audit/log/{id}"),
+            format!("/api/v1/compliance/cases/{id}0"),
+            "/api/v1/compliance/cases/case-00000007-0000".to_owned(),
+            "/api/v1/compliance/cases/".to_owned(),
+        ] {
+            assert!(route(&path).is_none(), "{path}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! The stand-in API over HTTP/1.1 and HTTP/2, with or without TLS.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     fmt, io,
     rc::Rc,
     sync::Arc,
@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use super::{
-    bodies::{Bodies, Route, route},
+    bodies::{Bodies, Route, new_id, record_id, record_path, route},
     capacity::{Capacity, Slots, Work, burn},
     fault::{Fate, Faults},
     listen::{Accepted, Local},
@@ -56,6 +56,8 @@ struct Api {
     faults: RefCell<Faults>,
     stats: Rc<Stats>,
     alarms: Alarms,
+    /// Records written so far.
+    records: Cell<u32>,
 }
 
 /// A connection that is closed on purpose, without an answer.
@@ -100,6 +102,7 @@ pub(super) async fn serve(
         faults: RefCell::new(Faults::new(seed)),
         stats: Stats::new(now),
         alarms: Alarms::start()?,
+        records: Cell::new(0),
     });
     let accepting: Vec<_> = listeners
         .into_iter()
@@ -200,8 +203,11 @@ impl Api {
         let Some((method, route)) = route(request.uri().path()) else {
             return self.dress(problem(StatusCode::NOT_FOUND, "no such path"), None);
         };
+        let path = request.uri().path().to_owned();
+        let deletes = route == Route::Record && request.method() == Method::DELETE;
         if *request.method() != method
             && !(method == Method::GET && request.method() == Method::HEAD)
+            && !deletes
         {
             let mut answer = problem(StatusCode::METHOD_NOT_ALLOWED, "wrong method");
             if let Ok(allowed) = HeaderValue::from_str(method.as_str()) {
@@ -239,7 +245,17 @@ impl Api {
                 Some(size) => json_answer(self.bodies.sized(size)),
                 None => json_answer(text),
             },
-            Route::Write(kind) => written(kind, &body),
+            Route::Write(kind) => {
+                let number = self.records.get();
+                self.records.set(number.wrapping_add(1));
+                written(kind, number, &body)
+            }
+            Route::Record if deletes => {
+                let mut answer = Response::new(Full::default());
+                *answer.status_mut() = StatusCode::NO_CONTENT;
+                answer
+            }
+            Route::Record => record(record_id(&path).unwrap_or_default(), &path),
         };
         self.dress(answer, Some(timing))
     }
@@ -348,14 +364,33 @@ fn problem(status: StatusCode, detail: &str) -> Answer {
 }
 
 /// A record was made, if the body is JSON.
-fn written(kind: &str, body: &[u8]) -> Answer {
+fn written(kind: &str, number: u32, body: &[u8]) -> Answer {
     if serde_json::from_slice::<serde::de::IgnoredAny>(body).is_err() {
         return problem(StatusCode::UNPROCESSABLE_ENTITY, "the body is not JSON");
     }
+    let id = new_id(kind, number);
+    let path = record_path(kind, &id);
     let mut answer = json_answer(format!(
-        r#"{{"kind":"{kind}","status":"accepted","bytes":{},"reference":"{kind}-000001","links":{{"self":"/api/v1/compliance/{kind}/000001","history":"/api/v1/compliance/{kind}/000001/history"}},"created_at":"2025-01-31T23:59:58Z","owner":"stand-in api"}}"#,
+        r#"{{"id":"{id}","kind":"{kind}","status":"accepted","bytes":{},"links":{{"self":"{path}"}},"created_at":"2025-01-31T23:59:58Z","owner":"stand-in api"}}"#,
         body.len()
     ));
     *answer.status_mut() = StatusCode::CREATED;
+    if let Ok(path) = HeaderValue::from_str(&path) {
+        answer.headers_mut().insert(header::LOCATION, path);
+    }
     answer
+}
+
+/// What is known about a record: replicas keep none, so it is little.
+fn record(id: &str, path: &str) -> Answer {
+    json_answer(
+        json!({
+            "id": id,
+            "status": "open",
+            "links": { "self": path },
+            "created_at": "2025-01-31T23:59:58Z",
+            "owner": "stand-in api",
+        })
+        .to_string(),
+    )
 }
