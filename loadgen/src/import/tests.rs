@@ -214,10 +214,10 @@ fn a_document_becomes_a_skeleton() {
     assert_eq!(get.headers[0].1.fixed(), Some("t1"));
     let put = &scenario.requests[1];
     assert_eq!(put.name, "put-v2-items");
-    assert_eq!(
-        put.body.as_ref().unwrap().source(),
-        r#"{"at": "{{now}}", "name": "{{string 12}}"}"#
-    );
+    let body = put.body.as_ref().unwrap().source();
+    for field in [r#""at": "{{now}}""#, r#""name": "{{string 12}}""#] {
+        assert!(body.contains(field), "{body}");
+    }
     assert_eq!(put.expect.status.to_string(), "204");
     assert!(!toml.contains("api.shop.example"), "{toml}");
     assert!(
