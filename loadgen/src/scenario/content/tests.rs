@@ -211,3 +211,26 @@ fn feeds_are_found_beside_the_scenario() {
         "{error}"
     );
 }
+
+#[test]
+fn scenarios_in_the_guide_and_the_examples_can_be_loaded() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let guide = root.join("docs/guide/from-k6-and-locust.md");
+    let guide = std::fs::read_to_string(guide).unwrap();
+    let blocks: Vec<_> = guide
+        .split("```toml\n")
+        .skip(1)
+        .map(|block| block.split("```").next().unwrap())
+        .collect();
+    assert_eq!(blocks.len(), 2);
+    for block in blocks {
+        if let Err(error) = Scenario::parse(block, "guide") {
+            panic!("{error}\n{block}");
+        }
+    }
+    for name in ["case-lifecycle", "from-locust"] {
+        let path = root.join(format!("config/scenarios/examples/{name}.toml"));
+        let scenario = Scenario::load(path.to_str().unwrap()).unwrap();
+        assert_eq!(scenario.name, name);
+    }
+}
