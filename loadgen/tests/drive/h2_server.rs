@@ -1,9 +1,10 @@
 //! An HTTP/2 server of a few lines that does exactly what a test tells it to, in clear text.
 
 use std::{
-    net::SocketAddr,
+    collections::HashSet,
+    net::{IpAddr, SocketAddr},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Instant,
@@ -21,10 +22,14 @@ pub(crate) enum Act {
     Close,
 }
 
+/// Addresses that connections came from.
+type Peers = Arc<Mutex<HashSet<IpAddr>>>;
+
 /// A server on a thread of its own; stops when dropped.
 pub(crate) struct H2Server {
     pub(crate) address: SocketAddr,
     pub(crate) accepted: Arc<AtomicU64>,
+    pub(crate) peers: Peers,
     _stop: tokio::sync::oneshot::Sender<()>,
 }
 
@@ -37,13 +42,15 @@ impl H2Server {
         let accepted = Arc::new(AtomicU64::new(0));
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let counted = accepted.clone();
+        let peers = Peers::default();
+        let seen = peers.clone();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .unwrap();
             runtime.block_on(async {
-                let serving = serve(listener, Arc::new(act), counted);
+                let serving = serve(listener, Arc::new(act), counted, seen);
                 tokio::select! {
                     () = serving => {}
                     _ = stopped => {}
@@ -53,6 +60,7 @@ impl H2Server {
         Self {
             address,
             accepted,
+            peers,
             _stop: stop,
         }
     }
@@ -97,11 +105,12 @@ pub(crate) fn goes_away() -> SocketAddr {
 
 type Acts = Arc<dyn Fn(u64) -> Act + Send + Sync>;
 
-async fn serve(listener: std::net::TcpListener, act: Acts, accepted: Arc<AtomicU64>) {
+async fn serve(listener: std::net::TcpListener, act: Acts, accepted: Arc<AtomicU64>, peers: Peers) {
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     let number = Arc::new(AtomicU64::new(0));
     loop {
-        let (stream, _) = listener.accept().await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        peers.lock().unwrap().insert(peer.ip());
         stream.set_nodelay(true).unwrap();
         accepted.fetch_add(1, Ordering::Relaxed);
         let (act, number) = (act.clone(), number.clone());

@@ -422,3 +422,62 @@ fn the_binary_serves_and_drives_https() {
     let told = String::from_utf8_lossy(&unknown.stderr).into_owned();
     assert!(told.contains("tls_certificate"), "{told}");
 }
+
+#[test]
+fn a_handshake_that_never_ends_is_a_connect_timeout() {
+    // Accepts, and never says a word: TCP is there, TLS is not.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let held: Vec<_> = listener.incoming().flatten().collect();
+        drop(held);
+    });
+    for engine in ENGINES {
+        for version in ["1.1", "2"] {
+            let scenario = crate::scenario(
+                &format!("duration = \"500ms\"\nengine = \"{engine}\""),
+                &format!(
+                    "model = \"closed\"\nusers = 1\n[timeouts]\nconnect = \"100ms\"\ntotal = \"20s\"\n\
+                     [http]\nversion = \"{version}\"\n[tls]\ninsecure = true"
+                ),
+            );
+            let kind = match drive_url(&scenario, &url) {
+                // The wire engine connects before the load begins.
+                Err(error) => error.to_string(),
+                Ok(outcome) => format!("{:?}", outcome.summary.failures),
+            };
+            assert!(
+                kind.contains("connect_timeout"),
+                "{engine} {version}: {kind}"
+            );
+        }
+    }
+}
+
+#[test]
+fn source_addresses_are_spread_over_http2_too() {
+    for engine in ENGINES {
+        let server = H2Server::start(|_| Act::Answer(Instant::now()));
+        let scenario = crate::scenario(
+            &format!("duration = \"300ms\"\nengine = \"{engine}\""),
+            "model = \"closed\"\nusers = 6\nthink_time = \"5ms\"\n[http]\nversion = \"2\"",
+        );
+        let outcome = drive(
+            &scenario,
+            &Target::local(server.address).unwrap(),
+            &RunOptions {
+                source_addresses: 3,
+                ..RunOptions::default()
+            },
+            Arc::new(NoProgress),
+            &StopToken::new(),
+        )
+        .unwrap();
+        assert_eq!(outcome.summary.errors, 0, "{:?}", outcome.summary.failures);
+        let peers = server.peers.lock().unwrap();
+        for last in 1..=3 {
+            let address = std::net::IpAddr::from([127, 0, 0, last]);
+            assert!(peers.contains(&address), "{engine} {peers:?}");
+        }
+    }
+}
