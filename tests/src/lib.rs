@@ -14,6 +14,7 @@
 
 pub mod admin;
 pub mod backlog;
+pub mod browser;
 pub mod client;
 pub mod message;
 pub mod nginx;

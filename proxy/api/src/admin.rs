@@ -230,6 +230,48 @@ pub struct RevisionList {
     pub revisions: Vec<RevisionView>,
 }
 
+/// One second of the proxy's life.
+#[derive(Debug, Clone, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
+pub struct Moment {
+    /// Its end (RFC 3339, UTC).
+    pub at: String,
+    /// Requests answered, all of them.
+    pub requests_per_s: f64,
+    /// Answered with 1xx to 3xx.
+    pub ok_per_s: f64,
+    /// Answered with 429.
+    pub limited_per_s: f64,
+    /// Answered with another 4xx.
+    pub client_errors_per_s: f64,
+    /// Answered with 5xx.
+    pub server_errors_per_s: f64,
+    /// Median latency, milliseconds, interpolated within the histogram's buckets; none without requests.
+    pub p50_ms: Option<f64>,
+    /// 95th percentile.
+    pub p95_ms: Option<f64>,
+    /// 99th percentile.
+    pub p99_ms: Option<f64>,
+    /// Requests in flight at its end.
+    pub in_flight: f64,
+    /// Client connections open at its end.
+    pub client_connections: f64,
+    /// Upstream connections open at its end.
+    pub upstream_connections: f64,
+    /// Processor time, percent of one core.
+    pub cpu_percent: f64,
+    /// Resident memory, bytes.
+    pub memory_bytes: f64,
+}
+
+/// Answer of `GET /v1/history`.
+#[derive(Debug, Clone, PartialEq, JsonSchema, Serialize, Deserialize)]
+pub struct HistoryView {
+    /// Number of the settings in force.
+    pub revision: u64,
+    /// The last seconds, oldest first.
+    pub moments: Vec<Moment>,
+}
+
 /// Body of every answer that is not a success.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct ErrorBody {

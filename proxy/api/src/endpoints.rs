@@ -54,6 +54,8 @@ pub enum Operation {
     DrainServer,
     Limits,
     Stats,
+    History,
+    Chart,
     Events,
     Profile,
     SettingsSchema,
@@ -61,6 +63,8 @@ pub enum Operation {
     Healthz,
     Readyz,
     Metrics,
+    Dashboard,
+    DashboardPart,
 }
 
 /// A parameter of the query.
@@ -102,9 +106,11 @@ pub enum Answer {
     OverrideCreated,
     OverrideDeleted,
     Drain,
+    History,
     Json,
     EventStream,
     Text,
+    Html,
     Svg,
 }
 
@@ -214,6 +220,11 @@ static LIMIT: [Parameter; 1] = [Parameter {
     name: "limit",
     kind: "integer",
     help: "How many, the newest first.",
+}];
+static SPAN: [Parameter; 1] = [Parameter {
+    name: "seconds",
+    kind: "integer",
+    help: "How many of the last seconds, 1 to 300.",
 }];
 static PROFILE: [Parameter; 2] = [
     Parameter {
@@ -377,6 +388,20 @@ pub static ENDPOINTS: &[Endpoint] = &[
         "Counters, gauges and the latency histogram of the moment, for live views.",
     ),
     Endpoint::get(
+        O::History,
+        "/v1/history",
+        Answer::History,
+        "The last five minutes, second by second: rates, latencies, what is in flight.",
+    )
+    .query(&SPAN),
+    Endpoint::get(
+        O::Chart,
+        "/v1/charts/{name}",
+        Answer::Html,
+        "A chart of the last minutes for the dashboard: `rate`, `latency`, `load`, `process`.",
+    )
+    .query(&SPAN),
+    Endpoint::get(
         O::Events,
         "/v1/events",
         Answer::EventStream,
@@ -422,6 +447,14 @@ pub static ENDPOINTS: &[Endpoint] = &[
         Answer::Text,
         "Metrics in Prometheus' text format.",
     ),
+    Endpoint::get(O::Dashboard, "/", Answer::Html, "The dashboard.").scope(Scope::Open),
+    Endpoint::get(
+        O::DashboardPart,
+        "/dashboard/{file}",
+        Answer::Text,
+        "What the dashboard's page loads.",
+    )
+    .scope(Scope::Open),
 ];
 
 /// The endpoints as a Markdown table.

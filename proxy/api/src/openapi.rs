@@ -131,6 +131,8 @@ fn answer(answer: Answer, schemas: &mut Schemas) -> Value {
         Answer::OverrideCreated => ("application/json", schemas.of::<admin::OverrideCreated>()),
         Answer::OverrideDeleted => ("application/json", schemas.of::<admin::OverrideDeleted>()),
         Answer::Drain => ("application/json", schemas.of::<admin::DrainView>()),
+        Answer::History => ("application/json", schemas.of::<admin::HistoryView>()),
+        Answer::Html => ("text/html", json!({"type": "string"})),
         Answer::AnyValue | Answer::Json => ("application/json", json!({})),
         Answer::EventStream => ("text/event-stream", json!({"type": "string"})),
         Answer::Text => ("text/plain", json!({"type": "string"})),

@@ -9,8 +9,11 @@ mod access;
 mod answer;
 mod audit;
 mod body;
+mod charts;
+mod dashboard;
 mod events;
 mod guard;
+mod history;
 mod json;
 mod observe;
 mod overrides;
@@ -54,6 +57,7 @@ pub async fn serve(
     let address = sockets.address()?;
     let closing = std::sync::Arc::clone(&state.closing);
     let watching = tokio::spawn(events::watch_servers(state.clone()));
+    let remembering = tokio::spawn(history::keep(state.clone()));
     let recording = tokio::spawn(record::publications(state.clone()));
     let done = serve::serve(sockets, app(state, address), async move {
         shutdown.await;
@@ -61,6 +65,7 @@ pub async fn serve(
     })
     .await;
     watching.abort();
+    remembering.abort();
     recording.abort();
     done
 }

@@ -14,7 +14,7 @@ use weir_api::{
 };
 
 use super::{
-    AdminState, events,
+    AdminState, dashboard, events,
     guard::{self, Gate, Guard},
     observe, overrides, profile, servers, settings,
 };
@@ -52,6 +52,10 @@ fn handler(operation: Operation) -> MethodRouter<AdminState> {
         Operation::DrainServer => post(servers::drain),
         Operation::Limits => get(observe::limits),
         Operation::Stats => get(observe::stats),
+        Operation::History => get(dashboard::history),
+        Operation::Chart => get(dashboard::chart),
+        Operation::Dashboard => get(dashboard::page),
+        Operation::DashboardPart => get(dashboard::part),
         Operation::Events => get(events::read),
         Operation::Profile => get(profile::take),
         Operation::SettingsSchema => get(schema),

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use weir_api::admin::ReloadView;
 
-use super::{Readiness, access::TokenFile, audit::AuditLog};
+use super::{Readiness, access::TokenFile, audit::AuditLog, history::History};
 use crate::settings::{Author, Store};
 
 /// Makes a text, for instance of all metrics.
@@ -42,6 +42,7 @@ pub struct AdminState {
     pub(super) stats: Report,
     pub(super) reload: Option<Reload>,
     pub(super) access: Access,
+    pub(super) history: History,
     /// Becomes true when the admin API stops: streams end then.
     pub(super) closing: Arc<watch::Sender<bool>>,
 }
@@ -59,6 +60,7 @@ impl AdminState {
             stats: Arc::new(|| json!({})),
             reload: None,
             access: Access::default(),
+            history: History::default(),
             closing: Arc::new(watch::Sender::new(false)),
         }
     }

@@ -322,16 +322,16 @@ impl Metrics {
     /// Every metric as it stands.
     #[must_use]
     pub fn gather(&self) -> Vec<prometheus::proto::MetricFamily> {
+        self.process.update();
         self.registry.gather()
     }
 
     /// Everything in the Prometheus text format.
     #[must_use]
     pub fn render(&self) -> String {
-        self.process.update();
         let mut out = Vec::new();
         // Encoding into memory fails only for a family without metrics, which gather leaves out.
-        if let Err(e) = TextEncoder::new().encode(&self.registry.gather(), &mut out) {
+        if let Err(e) = TextEncoder::new().encode(&self.gather(), &mut out) {
             tracing::error!(error = %e, "cannot encode metrics");
         }
         String::from_utf8(out).unwrap_or_default()

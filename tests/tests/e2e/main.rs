@@ -11,6 +11,7 @@ mod compression;
 mod connections;
 mod containers;
 mod ctl;
+mod dashboard;
 mod headers;
 mod keepalive;
 mod lifecycle;
