@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::{environment, stdio};
 
 /// A load generator that judges its target, and itself.
 #[derive(Debug, Parser)]
@@ -65,6 +67,30 @@ pub enum Command {
 }
 
 impl Cli {
+    /// Reads the command line, and the environment where the command line is silent. Ends the
+    /// process with a message when they make no sense, or help is asked for.
+    #[must_use]
+    pub fn from_command_line() -> Self {
+        let words = std::env::args_os().collect();
+        let lookup = |name: &str| std::env::var(name).ok();
+        let (words, taken) = environment::complete(&Self::command(), words, lookup);
+        let mut cli = Self::try_parse_from(words).unwrap_or_else(|error| {
+            if error.use_stderr() {
+                for taken in &taken {
+                    stdio::note(format_args!(
+                        "{} is {} from the environment",
+                        taken.flag, taken.variable
+                    ));
+                }
+            }
+            error.exit()
+        });
+        if let Command::Run(args) = &mut cli.command {
+            args.environment = taken;
+        }
+        cli
+    }
+
     /// Runs the chosen subcommand.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ pub mod cli;
 pub mod client;
 pub mod compare;
 pub mod demo;
+pub mod environment;
 pub mod exit;
 pub mod experiment;
 pub mod import;

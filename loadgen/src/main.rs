@@ -4,14 +4,13 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use weir_bench::{cli::Cli, exit};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match Cli::parse().execute() {
+    match Cli::from_command_line().execute() {
         Ok(code) => code,
         Err(error) => exit::report(&error),
     }

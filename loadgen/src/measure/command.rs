@@ -1,6 +1,6 @@
 //! What `weir-bench run` does: one measurement, its verdict on the terminal, its exit code.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use super::{Keep, MeasureError, Measured, Order, Setup, Watching, measure, print::print};
 use crate::{
@@ -154,7 +154,7 @@ pub fn execute(
     aftermath: &Aftermath,
     printing: Printing,
     stop: &StopToken,
-) -> anyhow::Result<ExitCode> {
+) -> anyhow::Result<Exit> {
     let about = order.about();
     let metrics = printing
         .metrics
@@ -191,9 +191,7 @@ pub fn execute(
         return Err(TopologyError::Stopped.into());
     }
     let compared = done.record.comparison.as_ref().map(Comparison::exit);
-    Ok(Exit::from(done.gate)
-        .or(compared.unwrap_or(Exit::Passed))
-        .into())
+    Ok(Exit::from(done.gate).or(compared.unwrap_or(Exit::Passed)))
 }
 
 impl Aftermath {

@@ -9,12 +9,14 @@ use std::{
 use anyhow::Context as _;
 use clap::ValueEnum;
 
-use super::{RunOptions, StopToken, Target};
+use super::{RunOptions, StopToken, Target, explain::Explanation, series::Series};
 use crate::{
-    exit::Usage,
+    environment::Taken,
+    exit::{Exit, Usage},
     measure::{Order, Subject, command::Printing},
-    scenario::{self, Overrides, Scenario},
+    scenario::{self, Overrides, Scenario, ScenarioError, Setting},
     shard::{Shard, StartAt},
+    stdio,
     topology::TopologySpec,
     units::{Rate, parse_duration},
     view,
@@ -22,12 +24,21 @@ use crate::{
 
 /// Arguments of `weir-bench run`.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Every flag can come from the environment, too: WEIR_BENCH_USERS=20 stands for --users=20,\nWEIR_BENCH_TIME_SCALE=0.1 for --time-scale=0.1. The file counts least, then the environment, then flags."
+)]
 pub struct Args {
-    /// Name of a scenario in config/scenarios, or path of a scenario file.
+    /// Name of a scenario in config/scenarios, or path of a scenario file. A list of scenarios,
+    /// such as `all`, is run one after the other.
     #[arg(long, short)]
     scenario: String,
     /// Base URL to drive; repeat it to share the load among several.
-    #[arg(long, short, required_unless_present = "topology", value_name = "URL")]
+    #[arg(
+        long,
+        short,
+        required_unless_present_any = ["topology", "explain"],
+        value_name = "URL"
+    )]
     target: Vec<String>,
     /// Start this topology and drive it: direct, one, two, a file, or a number of replicas behind
     /// weir. Limits in the way of the load are raised for the run and put back.
@@ -39,6 +50,17 @@ pub struct Args {
     /// Host that is not this machine but may be loaded: you vouch for it.
     #[arg(long, value_name = "HOST")]
     target_approved: Vec<String>,
+    /// Change any value of the scenario file, such as load.users=20 or thresholds.p99=300ms; may be
+    /// repeated. Flags win over it.
+    #[arg(long, value_name = "PATH=VALUE")]
+    set: Vec<Setting>,
+    /// Print every value in effect and where it comes from (file and line, environment, flag,
+    /// default), and what the schedule comes to, without running anything.
+    #[arg(long)]
+    explain: bool,
+    /// What the environment supplied.
+    #[arg(skip)]
+    pub(crate) environment: Vec<Taken>,
     /// What to change in the scenario.
     #[command(flatten)]
     pub overrides: OverrideArgs,
@@ -150,10 +172,16 @@ impl From<&OverrideArgs> for Overrides {
 /// [`Usage`] when the scenario, an override or the target is not acceptable; other errors when
 /// the run could not be made.
 pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
-    let scenario = Scenario::load(&args.scenario).map_err(Usage::new)?;
-    let scenario = Overrides::from(&args.overrides)
-        .apply(scenario)
-        .map_err(Usage::new)?;
+    let series = Series::load(
+        &args.scenario,
+        &args.set,
+        &Overrides::from(&args.overrides),
+        args.explain,
+    )
+    .map_err(|error| args.usage(&error))?;
+    if args.explain {
+        return explain(&args, &series);
+    }
     let subject = match &args.topology {
         Some(topology) => Subject::Topology(TopologySpec::load(topology).map_err(Usage::new)?),
         None => {
@@ -161,6 +189,57 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
             Subject::Running(target.map_err(Usage::new)?)
         }
     };
+    let ci = &args.measuring.ci;
+    for (flag, given) in [
+        ("--output", args.measuring.output.is_some()),
+        ("--junit", ci.junit.is_some()),
+        ("--markdown", ci.markdown.is_some()),
+    ] {
+        if given && series.is_list() {
+            let message = format!(
+                "`{flag}` names one place, and this is a list of scenarios: use --results, and `weir-bench gate` for each folder"
+            );
+            return Err(Usage::new(message).into());
+        }
+    }
+    let stop = StopToken::on_signals().context("installing signal handlers")?;
+    series.run(&stop, args.json, |scenario| {
+        run_one(&args, scenario, subject.clone(), &stop)
+    })
+}
+
+fn explain(args: &Args, series: &Series) -> anyhow::Result<ExitCode> {
+    for (name, overrides) in series.names() {
+        let explanation = Explanation::of(name, &args.set, overrides, &args.environment)
+            .map_err(|error| args.usage(&error))?;
+        if args.json {
+            stdio::line(serde_json::to_string_pretty(&explanation)?)?;
+        } else {
+            stdio::line(explanation.text())?;
+        }
+    }
+    Ok(Exit::Passed.into())
+}
+
+impl Args {
+    /// A mistake of the user, under the name of what it came from: the flag or its variable.
+    fn usage(&self, error: &ScenarioError) -> Usage {
+        if let ScenarioError::Override { flag, message } = error
+            && let Some(taken) = self.environment.iter().find(|taken| taken.flag == *flag)
+        {
+            return Usage::new(format!("`{}` ({flag}): {message}", taken.variable));
+        }
+        Usage::new(error)
+    }
+}
+
+/// Drives one scenario and judges it.
+fn run_one(
+    args: &Args,
+    scenario: Scenario,
+    subject: Subject,
+    stop: &StopToken,
+) -> anyhow::Result<Exit> {
     let start_at = args
         .start_at
         .map(|start| start.resolve(SystemTime::now()))
@@ -185,7 +264,6 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(shard) = args.shard.filter(|shard| !shard.is_whole()) {
         order.label = Some(shard.label(&order.label()));
     }
-    let stop = StopToken::on_signals().context("installing signal handlers")?;
     let view = if args.quiet {
         view::Choice::None
     } else {
@@ -196,5 +274,5 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
         view,
         metrics: args.metrics,
     };
-    crate::measure::command::execute(&order, &setup, &aftermath, printing, &stop)
+    crate::measure::command::execute(&order, &setup, &aftermath, printing, stop)
 }

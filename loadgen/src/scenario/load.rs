@@ -6,10 +6,11 @@ use std::{
 };
 
 use super::{
-    Scenario, ScenarioError,
+    Scenario, ScenarioError, Setting,
     file::RawScenario,
     list,
     locate::{self, Step},
+    set,
     validate::{Wrong, validate, wrong},
 };
 
@@ -41,9 +42,9 @@ const BUILT_IN: [(&str, &str); 14] = built_in![
 ];
 
 /// The text of a scenario and where it is from.
-struct Source {
-    text: String,
-    origin: String,
+pub(super) struct Source {
+    pub(super) text: String,
+    pub(super) origin: String,
     path: Option<PathBuf>,
 }
 
@@ -63,10 +64,47 @@ impl Scenario {
     ///
     /// When it does not exist, cannot be read, or is not valid.
     pub fn load_from(name_or_path: &str, folder: &Path) -> Result<Self, ScenarioError> {
-        let source = find(name_or_path, folder)?;
-        let mut scenario = parse(&source, folder, true)?;
+        Self::load_with(name_or_path, folder, &[])
+    }
+
+    /// Loads a scenario by path, or by name from a folder, with some of its values changed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scenario::load_from`]; mistakes in a changed value are those of `--set`.
+    pub fn load_with(
+        name_or_path: &str,
+        folder: &Path,
+        settings: &[Setting],
+    ) -> Result<Self, ScenarioError> {
+        let mut source = find(name_or_path, folder)?;
+        if !settings.is_empty() {
+            let base = base_of(&source, folder);
+            let base = base.as_ref().map(|base| base.text.as_str());
+            source.text = set::write_all(&source.text, base, settings)
+                .map_err(|(field, message)| of_setting(&field, &message))?;
+        }
+        let mut scenario = parse(&source, folder, true).map_err(|error| match error {
+            ScenarioError::Invalid { field, message, .. }
+                if settings.iter().any(|setting| setting.field() == field) =>
+            {
+                of_setting(&field, &message)
+            }
+            other => other,
+        })?;
         scenario.source = source.path;
         Ok(scenario)
+    }
+
+    /// The names that a name stands for: itself, or those of a list of scenarios.
+    ///
+    /// # Errors
+    ///
+    /// When it does not exist, cannot be read, or is a list that is not valid.
+    pub fn names_of(name_or_path: &str, folder: &Path) -> Result<Vec<String>, ScenarioError> {
+        let source = find(name_or_path, folder)?;
+        Ok(list::parse(&source.text, &source.origin)?
+            .map_or_else(|| vec![name_or_path.to_owned()], |list| list.scenarios))
     }
 
     /// Loads a scenario as [`Scenario::load`] does, or all those that a list of scenarios names.
@@ -131,7 +169,7 @@ impl Scenario {
     }
 }
 
-fn find(name_or_path: &str, folder: &Path) -> Result<Source, ScenarioError> {
+pub(super) fn find(name_or_path: &str, folder: &Path) -> Result<Source, ScenarioError> {
     let given = Path::new(name_or_path);
     let named = folder.join(format!("{name_or_path}.toml"));
     let path = if given.exists() {
@@ -212,6 +250,19 @@ fn parse(source: &Source, folder: &Path, may_extend: bool) -> Result<Scenario, S
         None => None,
     };
     validate(raw, base, home.unwrap_or(Path::new(""))).map_err(misplaced)
+}
+
+fn of_setting(field: &str, message: &str) -> ScenarioError {
+    ScenarioError::Override {
+        flag: "--set",
+        message: format!("{field}: {message}"),
+    }
+}
+
+/// The scenario that another one extends, if it says so and there is one.
+pub(super) fn base_of(source: &Source, folder: &Path) -> Option<Source> {
+    let document: toml::Table = toml::from_str(&source.text).ok()?;
+    find(document.get("extends")?.as_str()?, folder).ok()
 }
 
 /// Loads the scenario that another one extends.

@@ -5,7 +5,9 @@
 //! `docs/reference/scenarios.md`.
 
 mod content;
+mod describe;
 mod error;
+mod explain;
 mod file;
 mod list;
 mod load;
@@ -13,6 +15,7 @@ pub(crate) mod locate;
 mod model;
 mod overrides;
 mod recorded;
+mod set;
 mod text;
 mod think;
 mod trace;
@@ -38,9 +41,11 @@ pub use self::{
         RequestSpec, Size, Statuses, Template, TemplateError, TextCheck, UserState, Variable,
     },
     error::ScenarioError,
+    explain::{Explained, Origin},
     load::FOLDER,
     model::{Arrivals, Closed, Load, Open, Replay, Stage, UserStage, Wave},
     overrides::Overrides,
+    set::Setting,
     think::ThinkTime,
     trace::{Kind, Timestamp, Trace, TraceError, TraceLine},
     transport::{ClientCertificate, Http, HttpOverrides, HttpVersion, Tls, TlsVersion},

@@ -4,6 +4,7 @@
 
 mod accuracy;
 mod ceiling;
+mod choosing;
 mod content;
 mod failures;
 mod folders;
