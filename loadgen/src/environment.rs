@@ -49,10 +49,14 @@ pub fn complete(
         let Some(value) = lookup(&variable).filter(|value| !value.is_empty()) else {
             continue;
         };
+        // Either of the two may say that they exclude each other.
+        let exclude = |one: &Arg, other: &Arg| {
+            let excluded = subcommand.get_arg_conflicts_with(one);
+            excluded.iter().any(|arg| arg.get_id() == other.get_id())
+        };
         let excluded = subcommand
-            .get_arg_conflicts_with(arg)
-            .into_iter()
-            .any(|other| is_given(other, &words));
+            .get_arguments()
+            .any(|other| is_given(other, &words) && (exclude(arg, other) || exclude(other, arg)));
         if excluded || is_given(arg, &words) {
             continue;
         }
