@@ -88,9 +88,12 @@ fn name(index: usize, runs: &[Run]) -> String {
         .to_owned()
 }
 
+/// A percentile over time: identifier, title, and its value in a second.
+type Timed = (&'static str, &'static str, fn(&Interval) -> f64);
+
 fn plots(runs: &[Run], names: &[String]) -> Vec<Plot> {
     let mut plots = vec![percentiles(runs, names)];
-    let over_time: [(&str, &str, fn(&Interval) -> f64); 3] = [
+    let over_time: [Timed; 3] = [
         ("p50", "Median response time, each second", |i| i.p50_ms),
         ("p95", "95th percentile, each second", |i| i.p95_ms),
         ("p99", "99th percentile, each second", |i| i.p99_ms),

@@ -8,6 +8,8 @@ use serde_json::json;
 
 use super::*;
 use crate::{
+    compare::{Comparison, Grade, JudgedChange, Outcome},
+    judge::bands::{Band, BandRow},
     judge::{Reach, Thresholds, gate, judge},
     lint::{Finding, Severity},
     summary::{
@@ -243,8 +245,14 @@ fn record(id: &str, topology: &str, summary: &Summary) -> RunRecord {
             detectable: 90_000.0,
             verdict: "no growth seen; one below 5.4 MB/h could not have been seen".into(),
         }],
-        bands: Vec::new(),
-        comparison: None,
+        bands: vec![BandRow {
+            metric: "p95".into(),
+            value: "60.3 ms".into(),
+            limits: "500 / 1000 / 2000 ms".into(),
+            band: Band::Target,
+            note: String::new(),
+        }],
+        comparison: Some(against_main()),
         overhead: Some(Overhead {
             against: "20260101T000000Z__rate__direct__git-unknown".into(),
             rows: vec![OverheadRow {
@@ -288,6 +296,39 @@ fn record(id: &str, topology: &str, summary: &Summary) -> RunRecord {
             samples: 842,
             problem: String::new(),
         }),
+    }
+}
+
+fn against_main() -> Comparison {
+    Comparison {
+        against: "main".into(),
+        baseline_runs: vec!["a".into()],
+        runs: vec!["b".into()],
+        changes: vec![
+            JudgedChange {
+                figure: "p95".into(),
+                before: "41.0 ms".into(),
+                after: "60.3 ms".into(),
+                change: Some(0.47),
+                interval: Some((0.31, 0.62)),
+                p_value: Some(0.004),
+                grade: Grade::Regression,
+                note: "p95 may grow by 25 %".into(),
+            },
+            JudgedChange {
+                figure: "throughput".into(),
+                before: "598.0/s".into(),
+                after: "598.3/s".into(),
+                change: Some(0.0005),
+                interval: None,
+                p_value: None,
+                grade: Grade::Within,
+                note: String::new(),
+            },
+        ],
+        result: Outcome::Regression,
+        differences: vec!["host: a, b".into()],
+        notes: vec!["Five runs on each side.".into()],
     }
 }
 
@@ -342,6 +383,14 @@ fn a_run_becomes_a_page_that_needs_nothing_else() {
     }
     assert!(page.contains("gate passed") || page.contains("gate failed"));
     assert!(page.contains("measurement suspect"));
+    for part in [
+        "Passed: every threshold is met",
+        "Against the baseline main",
+        "+47.00 %",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(page.contains("<h2>Bands</h2>") && page.contains("2000 ms"));
     assert!(page.contains("&lt;while&gt;"), "texts are escaped");
     assert!(page.len() < 600_000, "{} bytes", page.len());
 }

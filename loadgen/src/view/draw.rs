@@ -308,12 +308,15 @@ fn latency(frame: &mut Frame<'_>, area: Rect, state: &State, ink: Ink) {
     chart(frame, area, " response time ", state, &lines, milliseconds);
 }
 
+/// A line of a chart: its name, how it looks, and its points.
+type Curve<'a> = (&'a str, Style, Vec<(f64, f64)>);
+
 fn chart(
     frame: &mut Frame<'_>,
     area: Rect,
     title: &str,
     state: &State,
-    lines: &[(&str, Style, Vec<(f64, f64)>)],
+    lines: &[Curve<'_>],
     text: impl Fn(f64) -> String,
 ) {
     let mut heading = vec![Span::raw(title.to_owned())];
@@ -512,7 +515,6 @@ mod tests {
                 endpoint("audit-log", 61),
             ],
             failures: vec![(FailureKind::Reset, 3), (FailureKind::LIMITED, 1)],
-            ..Tick::default()
         }
     }
 
