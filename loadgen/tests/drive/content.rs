@@ -397,7 +397,7 @@ fn wrong_scenarios_are_refused_with_place_and_exit_code() {
         ),
         (
             "[[requests]]\nname = \"a\"\npath = \"/\"\nexpect = { status = [200, \"2x\"] }\n",
-            "error: bad.toml:7:21: `requests[0].expect.status`: 2x is not an HTTP status: 100 to 599, or a class such as \"2xx\"",
+            "error: bad.toml:7:27: `requests[0].expect.status[1]`: 2x is not an HTTP status: 100 to 599, or a class such as \"2xx\"",
         ),
     ];
     for (rest, expected) in cases {
