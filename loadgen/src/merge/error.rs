@@ -64,23 +64,8 @@ pub enum MergeError {
         of: u32,
     },
     /// Parts that were run with different input.
-    #[error(
-        "{path} and {first} were run differently: {what} is {theirs} there and {ours} here; shards must have the same {kind}"
-    )]
-    Different {
-        /// The folder.
-        path: PathBuf,
-        /// The first folder.
-        first: PathBuf,
-        /// What kind of thing differs: `scenario`, `thresholds`, `version of weir-bench`.
-        kind: &'static str,
-        /// The field.
-        what: String,
-        /// Its value in the first folder.
-        ours: String,
-        /// Its value in the other.
-        theirs: String,
-    },
+    #[error(transparent)]
+    Different(Box<Difference>),
     /// A file that belongs to a run folder and is not usable.
     #[error("{path}: {reason}")]
     File {
@@ -99,6 +84,26 @@ pub enum MergeError {
     },
 }
 
+/// Two shards that were run with different input.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{path} and {first} were run differently: {what} is {theirs} in the one and {ours} in the other; shards must have the same {kind}"
+)]
+pub struct Difference {
+    /// The folder.
+    pub path: PathBuf,
+    /// The first folder.
+    pub first: PathBuf,
+    /// What kind of thing differs: `scenario`, `thresholds`, `version of weir-bench`.
+    pub kind: &'static str,
+    /// The field.
+    pub what: String,
+    /// Its value in the first folder.
+    pub ours: String,
+    /// Its value in the other.
+    pub theirs: String,
+}
+
 impl MergeError {
     /// Whether the input is wrong, as opposed to something that happened.
     #[must_use]
@@ -115,7 +120,7 @@ impl MergeError {
             | Self::OtherSplit { .. }
             | Self::Twice { .. }
             | Self::Missing { .. }
-            | Self::Different { .. }
+            | Self::Different(_)
             | Self::File { .. } => true,
         }
     }

@@ -15,7 +15,7 @@ use std::{
     time::SystemTime,
 };
 
-pub use self::error::MergeError;
+pub use self::error::{Difference, MergeError};
 use self::{
     logs::JoinedLog,
     part::{Part, file},

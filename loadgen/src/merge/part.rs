@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::MergeError;
+use super::{MergeError, error::Difference};
 use crate::{
     report::{RunFolder, RunRecord},
     shard::ShardRecord,
@@ -103,14 +103,14 @@ fn same(first: &Part, other: &Part) -> Result<(), MergeError> {
     ];
     for (kind, ours, theirs) in kinds {
         if let Some((what, ours, theirs)) = difference(kind, &ours, &theirs) {
-            return Err(MergeError::Different {
+            return Err(MergeError::Different(Box::new(Difference {
                 path: other.path.clone(),
                 first: first.path.clone(),
                 kind,
                 what,
                 ours,
                 theirs,
-            });
+            })));
         }
     }
     Ok(())

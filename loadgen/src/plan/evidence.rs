@@ -348,8 +348,8 @@ fn costs_of(
     tuning: Option<&TuningRecord>,
 ) -> Costs {
     let setting = |path: &str| -> Option<Value> {
-        let changes = tuning.iter().flat_map(|tuning| &tuning.changes);
-        let before = changes.filter(|change| change.path == path).last();
+        let changes = tuning.map_or(&[][..], |tuning| &tuning.changes).iter();
+        let before = changes.rev().find(|change| change.path == path);
         if let Some(change) = before {
             return Some(change.before.clone());
         }
