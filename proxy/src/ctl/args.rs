@@ -105,6 +105,12 @@ pub(super) enum Command {
     Drain(DrainArgs),
     /// Print what happens, as it happens.
     Watch,
+    /// Show rates, latencies, servers and limits, live; `q` ends it. Once, as plain text, without a terminal.
+    Top {
+        /// Print one picture as plain text and end.
+        #[arg(long)]
+        once: bool,
+    },
     /// Draw where the proxy spends its processor time, as a flame graph (admin.profile must allow it).
     Profile {
         /// How long to look.

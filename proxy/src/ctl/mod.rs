@@ -4,6 +4,7 @@ mod args;
 mod input;
 mod nodes;
 mod show;
+mod top;
 mod watch;
 
 use std::process::ExitCode;
@@ -95,6 +96,7 @@ async fn execute(args: CtlArgs) -> Result<ExitCode, Fault> {
                 .await
         }
         Command::Server { command } => server(&nodes, command).await,
+        Command::Top { once } => top::top(&nodes, once).await,
         Command::Watch => watch::watch(&nodes).await,
     }
 }

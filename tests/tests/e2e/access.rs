@@ -362,3 +362,28 @@ async fn settings_are_explained_from_their_definitions() {
         schema["properties"]["compression"]
     );
 }
+
+#[tokio::test]
+async fn top_shows_what_a_proxy_is_doing() {
+    let api = Origin::named("a").await;
+    let weir = Weir::before(&[&api]).start().await;
+    for _ in 0..20 {
+        weir.get("/").await.expect(200);
+    }
+    let mut last = String::new();
+    for _ in 0..200 {
+        let top = ctl(weir.admin.address(), &["top", "--once"]).await;
+        assert_eq!(top.code, Some(0), "{}", top.stderr);
+        last = top.stdout;
+        if last.contains("req/s") {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    for says in ["revision 1", "p99", "in flight", "up", "upstream"] {
+        assert!(last.contains(says), "{says}: {last}");
+    }
+    let gone = ctl("127.0.0.1:1", &["top", "--once"]).await;
+    assert_eq!(gone.code, Some(1));
+    assert!(gone.stdout.contains("cannot be reached"), "{}", gone.stdout);
+}

@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::{AdminClient, Call, ClientError};
 use crate::{
     admin::{
-        ChangeView, DrainView, OverrideCreated, OverrideDeleted, OverrideRequest, ReloadView,
-        SaveView,
+        ChangeView, DrainView, HistoryView, OverrideCreated, OverrideDeleted, OverrideRequest,
+        ReloadView, SaveView,
     },
     units::format_duration,
 };
@@ -94,6 +94,15 @@ impl AdminClient {
         let answer = self.begin(call).await?;
         let body = answer.bytes().await.map_err(|e| self.strange(&e))?;
         Ok(body.to_vec())
+    }
+
+    /// The last seconds, at most 300, oldest first.
+    ///
+    /// # Errors
+    /// As every call: see [`ClientError`].
+    pub async fn history(&self, seconds: usize) -> Result<HistoryView, ClientError> {
+        let call = Call::new(Method::GET, &["v1", "history"]);
+        self.run(call.query("seconds", seconds.to_string())).await
     }
 
     /// Counters, gauges and histograms of the moment.
