@@ -4,9 +4,12 @@ use serde_json::Value;
 
 use crate::baseline::KeptRun;
 
+/// Something to know about a run.
+type Fact = fn(&KeptRun) -> String;
+
 /// One sentence for everything that differs.
 pub(super) fn differences(before: &[KeptRun], after: &[KeptRun]) -> Vec<String> {
-    let facts: [(&str, fn(&KeptRun) -> String); 8] = [
+    let facts: [(&str, Fact); 8] = [
         ("host", |run| run.provenance.host.name.clone()),
         ("CPU", |run| {
             let host = &run.provenance.host;
@@ -65,7 +68,7 @@ fn version(run: &KeptRun, program: &str) -> String {
 }
 
 /// The different values of a fact, in order of appearance.
-fn values(runs: &[KeptRun], fact: fn(&KeptRun) -> String) -> Vec<String> {
+fn values(runs: &[KeptRun], fact: Fact) -> Vec<String> {
     let mut values = Vec::new();
     for run in runs {
         let value = fact(run);

@@ -64,6 +64,36 @@ const EMFILE: i32 = 24;
 const ENFILE: i32 = 23;
 
 impl FailureKind {
+    /// Every kind but [`Self::Status`], which is many; whoever adds one adds it here, so that
+    /// thresholds can name it.
+    pub const NAMED: [Self; 25] = [
+        Self::Timeout,
+        Self::ConnectTimeout,
+        Self::ConnectionRefused,
+        Self::Reset,
+        Self::ClosedEarly,
+        Self::WrongHeader,
+        Self::WrongSize,
+        Self::WrongBody,
+        Self::WrongJson,
+        Self::Slow,
+        Self::ExtractFailed,
+        Self::ValueMissing,
+        Self::BodyTooLarge,
+        Self::UnknownCoding,
+        Self::BadResponse,
+        Self::Certificate,
+        Self::TlsFailed,
+        Self::GoAway,
+        Self::StreamReset,
+        Self::StreamRefused,
+        Self::LoginFailed,
+        Self::PortsExhausted,
+        Self::DescriptorsExhausted,
+        Self::Unfinished,
+        Self::Other,
+    ];
+
     /// The status that rate limits answer with; counted apart from errors.
     pub const LIMITED: Self = Self::Status(429);
 

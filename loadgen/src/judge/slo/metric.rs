@@ -67,22 +67,6 @@ pub enum Unit {
     PerSecond,
 }
 
-/// Kinds of failure that can be named in a rule, apart from `status_NNN`.
-const KINDS: [FailureKind; 12] = [
-    FailureKind::Timeout,
-    FailureKind::ConnectTimeout,
-    FailureKind::ConnectionRefused,
-    FailureKind::Reset,
-    FailureKind::ClosedEarly,
-    FailureKind::WrongBody,
-    FailureKind::BadResponse,
-    FailureKind::LoginFailed,
-    FailureKind::PortsExhausted,
-    FailureKind::DescriptorsExhausted,
-    FailureKind::Unfinished,
-    FailureKind::Other,
-];
-
 impl Metric {
     /// The response time at a percentile (0 to 100).
     #[must_use]
@@ -201,7 +185,9 @@ impl FromStr for Metric {
             "success" => Ok(Self::Success),
             "limited" | "429" | "status_429" => Ok(Self::Limited),
             "unsent" => Ok(Self::Unsent),
-            _ if KINDS.iter().any(|kind| kind.name() == name) => Ok(Self::Failure(name.to_owned())),
+            _ if FailureKind::NAMED.iter().any(|kind| kind.name() == name) => {
+                Ok(Self::Failure(name.to_owned()))
+            }
             _ => match name.strip_prefix("status_").map(str::parse::<u16>) {
                 Some(Ok(100..=599)) => Ok(Self::Failure(name.to_owned())),
                 Some(_) => Err(format!(

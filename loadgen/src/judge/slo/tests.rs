@@ -193,3 +193,11 @@ proptest! {
         prop_assert_eq!(Rule { limit: rule.limit, ..read }, rule);
     }
 }
+
+#[test]
+fn every_kind_of_failure_can_be_named() {
+    for kind in crate::record::FailureKind::NAMED {
+        let name = kind.name().into_owned();
+        assert_eq!(rule(&format!("{name} < 1%")).metric, Metric::Failure(name));
+    }
+}
