@@ -54,6 +54,8 @@ pub enum Command {
     Suite(crate::suite::command::Args),
     /// Serve the documented endpoints with a declared capacity: a stand-in for an API replica.
     Replica(crate::replica::command::Args),
+    /// Explain what further replicas buy: efficiency, scalability, bottleneck, slow and failing replicas.
+    Scaling(crate::experiment::scaling::command::Args),
     /// Check the documented tuning table: every claim tried on this machine, proven or refuted.
     Tuning(Box<crate::experiment::command::Args>),
     /// Compare reverse proxies: weir, nginx and HAProxy under the same load on this machine.
@@ -116,6 +118,7 @@ impl Cli {
             Command::Recovery(args) => crate::recovery::command::execute(args),
             Command::Suite(args) => crate::suite::command::execute(args),
             Command::Replica(args) => crate::replica::command::execute(args),
+            Command::Scaling(args) => crate::experiment::scaling::command::execute(args),
             Command::Tuning(args) => crate::experiment::command::execute(*args),
             Command::Versus(args) => crate::versus::command::execute(args),
             Command::Engines(args) => crate::calibrate::engines::execute(args),

@@ -153,13 +153,17 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn chosen(args: &Args) -> anyhow::Result<Vec<Claim>> {
-    let claims = match &args.claims {
+    claims_of(args.claims.as_deref(), &args.rows)
+}
+
+/// The rows of a claims file, of the project's own, or of the built-in table.
+pub(super) fn claims_of(file: Option<&Path>, rows: &[String]) -> anyhow::Result<Vec<Claim>> {
+    let claims = match file {
         Some(path) => load(path),
         None if Path::new(FILE).is_file() => load(Path::new(FILE)),
         None => parse(SHIPPED, "the built-in tuning table"),
     };
-    let claims = claims.map_err(Usage::new)?;
-    Ok(choose(claims, &args.rows).map_err(Usage::new)?)
+    Ok(choose(claims.map_err(Usage::new)?, rows).map_err(Usage::new)?)
 }
 
 fn folder(args: &Args, name: &str, size: &str) -> anyhow::Result<PathBuf> {
@@ -234,7 +238,7 @@ fn check(lab: &Lab, args: &Args, claims: &[Claim], plan: Plan) -> anyhow::Result
     Ok(report)
 }
 
-fn as_usage(error: RigError) -> anyhow::Error {
+pub(super) fn as_usage(error: RigError) -> anyhow::Error {
     match &error {
         RigError::Topology(topology) if topology.is_usage() => Usage::new(&error).into(),
         _ => error.into(),

@@ -22,6 +22,7 @@ pub mod raise;
 pub mod record;
 pub mod rig;
 pub mod row;
+pub mod scaling;
 pub mod search;
 pub mod verdict;
 pub mod workload;

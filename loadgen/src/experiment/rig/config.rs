@@ -42,7 +42,7 @@ status = 429
 enabled = {limited}
 [upstream.{UPSTREAM}]
 balance = "least_conn"
-keepalive = 32
+keepalive = {keepalive}
 retry = {{ tries = 2, timeout = "0s" }}
 servers = [ {servers} ]
 [[route]]
@@ -54,6 +54,26 @@ rate_limit = ["{LIMIT}"]
         compressed = spec.compressed,
         limited = spec.limited,
         servers = servers.join(", "),
+        keepalive = spec.keepalive.unwrap_or(32),
+    )
+}
+
+/// HAProxy with least connections over the replicas.
+pub(super) fn haproxy(listen: SocketAddr, replicas: &[SocketAddr]) -> String {
+    let servers = replicas
+        .iter()
+        .enumerate()
+        .fold(String::new(), |mut text, (number, server)| {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "    server s{number} {server} pool-max-conn 1024");
+            text
+        });
+    format!(
+        "global\n    nbthread 1\n    maxconn 8000\n\
+         defaults\n    mode http\n    timeout connect 30s\n    timeout client 75s\n    timeout server 60s\n    \
+         retries 1\n    option redispatch\n    http-reuse always\n\
+         frontend web\n    bind {listen} backlog 4096\n    default_backend api\n\
+         backend api\n    balance leastconn\n{servers}"
     )
 }
 

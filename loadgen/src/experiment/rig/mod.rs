@@ -7,6 +7,7 @@
 mod config;
 mod cpu;
 mod full_queue;
+mod haproxy;
 mod nginx;
 
 use std::{
@@ -20,8 +21,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use self::nginx::Nginx;
 pub(super) use self::{cpu::CpuClock, full_queue::FullQueue};
+use self::{haproxy::Haproxy, nginx::Nginx};
 use super::client::Connection;
 use crate::{
     run::StopToken,
@@ -44,6 +45,12 @@ pub enum ProxyKind {
     Weir,
     /// nginx, by reloading its configuration.
     Nginx,
+    /// HAProxy; it is compared, but not tuned.
+    #[value(skip)]
+    Haproxy,
+    /// No proxy: the first replica directly.
+    #[value(skip)]
+    Direct,
 }
 
 impl ProxyKind {
@@ -53,6 +60,8 @@ impl ProxyKind {
         match self {
             Self::Weir => "weir",
             Self::Nginx => "nginx",
+            Self::Haproxy => "haproxy",
+            Self::Direct => "direct",
         }
     }
 }
@@ -74,6 +83,14 @@ pub enum RigError {
     /// nginx cannot be used.
     #[error("nginx: {0}")]
     Nginx(String),
+    /// Another proxy cannot be used.
+    #[error("{name}: {reason}")]
+    Other {
+        /// Which one.
+        name: &'static str,
+        /// Why not.
+        reason: String,
+    },
     /// The rig's own configuration is not accepted: a defect of this program.
     #[error("the configuration of the experiment is not accepted: {0}")]
     Config(String),
@@ -129,6 +146,28 @@ pub struct RigSpec {
     pub compressed: bool,
     /// Number of replicas; at least 1.
     pub replicas: usize,
+    /// Slots and service time of each replica; none: it answers at once.
+    pub capacity: Option<Capacity>,
+    /// Idle upstream connections kept; none: the documented 32.
+    pub keepalive: Option<u32>,
+}
+
+/// Declared capacity of a stand-in replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Capacity {
+    /// Requests that it serves at once.
+    pub slots: u32,
+    /// Time that each holds its slot.
+    #[serde(serialize_with = "crate::units::as_text::duration")]
+    pub service_time: Duration,
+}
+
+impl Capacity {
+    /// Requests per second of one replica at most.
+    #[must_use]
+    pub fn rps(&self) -> f64 {
+        f64::from(self.slots) / self.service_time.as_secs_f64()
+    }
 }
 
 /// Replicas and a proxy that run.
@@ -153,6 +192,8 @@ enum Proxy {
         admin: SocketAddr,
     },
     Nginx(Nginx),
+    Haproxy(Haproxy),
+    Direct(SocketAddr),
 }
 
 #[derive(Debug)]
@@ -209,15 +250,35 @@ impl Rig {
     ///
     /// When a process does not start, or the user asks to stop.
     pub fn start(lab: &Lab, name: &str, spec: RigSpec) -> Result<Self, RigError> {
+        Self::start_with(lab, lab.proxy, name, spec)
+    }
+
+    /// As [`Rig::start`], with another proxy than the lab's.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Rig::start`].
+    pub fn start_with(
+        lab: &Lab,
+        kind: ProxyKind,
+        name: &str,
+        spec: RigSpec,
+    ) -> Result<Self, RigError> {
         let folder = lab.folder.join(name);
         std::fs::create_dir_all(&folder).map_err(RigError::io("cannot make a folder"))?;
         let own = std::env::current_exe().map_err(TopologyError::OwnPath)?;
         let mut replicas = Vec::new();
         for number in 1..=spec.replicas.max(1) {
-            replicas.push(Replica::start(lab, &own, number, &folder)?);
+            replicas.push(Replica::start(lab, &own, number, spec, &folder)?);
         }
         let addresses: Vec<_> = replicas.iter().map(|replica| replica.address).collect();
-        let proxy = match lab.proxy {
+        let first = addresses
+            .first()
+            .copied()
+            .ok_or(TopologyError::NoReplicas)?;
+        let proxy = match kind {
+            ProxyKind::Direct => Proxy::Direct(first),
+            ProxyKind::Haproxy => Proxy::Haproxy(Haproxy::start(lab, &addresses, &folder)?),
             ProxyKind::Weir => Proxy::weir(lab, &own, spec, &addresses, &folder)?,
             ProxyKind::Nginx => Proxy::Nginx(Nginx::start(lab, spec, &addresses, &folder)?),
         };
@@ -246,6 +307,8 @@ impl Rig {
         match &self.proxy {
             Proxy::Weir { listener, .. } => *listener,
             Proxy::Nginx(nginx) => nginx.listener(),
+            Proxy::Haproxy(haproxy) => haproxy.listener(),
+            Proxy::Direct(replica) => *replica,
         }
     }
 
@@ -291,6 +354,11 @@ impl Rig {
                 self.tuning = Some(tuning);
             }
             Proxy::Nginx(nginx) => nginx.reload(lab, patch)?,
+            Proxy::Haproxy(_) | Proxy::Direct(_) => {
+                return Err(RigError::Config(
+                    "only weir and nginx can be switched".to_owned(),
+                ));
+            }
         }
         Ok(())
     }
@@ -310,9 +378,25 @@ impl Rig {
     ///
     /// When a replica does not answer.
     pub fn fault(&mut self, lab: &Lab, query: &str) -> Result<(), RigError> {
+        self.fault_of(lab, 0..usize::MAX, query)
+    }
+
+    /// Sets faults of some replicas, by number from 0.
+    ///
+    /// # Errors
+    ///
+    /// When a replica does not answer.
+    pub fn fault_of(
+        &mut self,
+        lab: &Lab,
+        which: std::ops::Range<usize>,
+        query: &str,
+    ) -> Result<(), RigError> {
         let query = if query.is_empty() { "clear" } else { query };
+        let chosen = self.replicas.iter_mut().enumerate();
+        let chosen = chosen.filter(|(number, _)| which.contains(number));
         lab.wait_for(async {
-            for replica in &mut self.replicas {
+            for (_, replica) in chosen {
                 let path = format!("/__fault?{query}");
                 let answer = replica.side.page(&path).await;
                 answer.map_err(RigError::io("cannot set a replica's faults"))?;
@@ -345,6 +429,8 @@ impl Rig {
         let clock = match &self.proxy {
             Proxy::Weir { child, .. } => CpuClock::of(&[child.pid()]),
             Proxy::Nginx(nginx) => CpuClock::of(&nginx.workers()),
+            Proxy::Haproxy(haproxy) => CpuClock::of(&[haproxy.pid()]),
+            Proxy::Direct(_) => Ok(CpuClock::default()),
         };
         clock.map_err(RigError::io("cannot read the proxy's CPU time"))
     }
@@ -361,7 +447,7 @@ impl Rig {
     pub fn admin(&self) -> Option<SocketAddr> {
         match &self.proxy {
             Proxy::Weir { admin, .. } => Some(*admin),
-            Proxy::Nginx(_) => None,
+            Proxy::Nginx(_) | Proxy::Haproxy(_) | Proxy::Direct(_) => None,
         }
     }
 }
@@ -374,17 +460,25 @@ pub(super) struct Counts {
 }
 
 impl Replica {
-    fn start(lab: &Lab, own: &Path, number: usize, folder: &Path) -> Result<Self, RigError> {
+    fn start(
+        lab: &Lab,
+        own: &Path,
+        number: usize,
+        spec: RigSpec,
+        folder: &Path,
+    ) -> Result<Self, RigError> {
         let name = format!("replica-{number}");
-        let words = [
-            "replica",
-            "--listen",
-            "127.0.0.1:0",
-            "--name",
-            &name,
-            "--fast",
-        ];
-        let arguments = words.map(str::to_owned);
+        let words = ["replica", "--listen", "127.0.0.1:0", "--name", &name];
+        let mut arguments = words.map(str::to_owned).to_vec();
+        match spec.capacity {
+            None => arguments.push("--fast".to_owned()),
+            Some(capacity) => arguments.extend([
+                "--slots".to_owned(),
+                capacity.slots.to_string(),
+                "--service-time".to_owned(),
+                crate::units::format_duration(capacity.service_time),
+            ]),
+        }
         let mut child = Child::start(&name, own, &arguments, folder)?;
         let ports = child.wait_ready(READY_WITHIN, &lab.stop)?;
         let address = child.first_listener(&ports)?;

@@ -54,6 +54,12 @@ impl Nginx {
                 "rate_limit": { "api_limit": { "enabled": spec.limited } },
             }),
         );
+        if let Some(idle) = spec.keepalive {
+            merge(
+                &mut base,
+                &super::super::claim::patch("upstream.api.keepalive", idle.into()),
+            );
+        }
         let listener = free_address().map_err(RigError::io("cannot find a free port"))?;
         let folder = std::path::absolute(folder).map_err(RigError::io("cannot find a folder"))?;
         write(&folder, &base, listener, 0)?;

@@ -9,7 +9,7 @@ use super::{
     },
     Trial,
     exchange::{Flow, flow},
-    tools::median_ms,
+    tools::quantile_ms,
 };
 
 pub(super) const MEASURES: &[&str] = &[
@@ -20,6 +20,9 @@ pub(super) const MEASURES: &[&str] = &[
     "requests",
     "failed",
     "p50_ms",
+    "p95_ms",
+    "p99_ms",
+    "mean_ms",
 ];
 
 pub(super) struct Shape {
@@ -54,7 +57,9 @@ pub(super) fn summed_up(flow: &Flow) -> Trial {
     );
     trial.put("proxy_busy", busy);
     trial.put("bytes_per_response", flow.bytes as f64 / requests.max(1.0));
-    trial.put("p50_ms", median_ms(flow.times.iter().copied()));
+    for (name, share) in [("p50_ms", 0.5), ("p95_ms", 0.95), ("p99_ms", 0.99)] {
+        trial.put(name, quantile_ms(flow.times.iter().copied(), share));
+    }
     let sum: Duration = flow.times.iter().sum();
     trial.put("mean_ms", sum.as_secs_f64() * 1e3 / requests.max(1.0));
     trial.line("proxy CPU, µs a response", flow.cpu_over_time.clone());

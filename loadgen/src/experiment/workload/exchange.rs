@@ -21,6 +21,8 @@ use super::{
 
 pub(super) const MEASURES: &[&str] = &[
     "p50_ms",
+    "p95_ms",
+    "p99_ms",
     "mean_ms",
     "proxy_cpu_us",
     "proxy_busy",
@@ -58,18 +60,18 @@ pub(super) fn ceiling(lab: &Lab, rig: &mut Rig, duration: Duration) -> Result<f6
 }
 
 /// What a flow of requests gave.
-pub(super) struct Flow {
+pub(in super::super) struct Flow {
     /// Response times of the answers.
-    pub(super) times: Vec<Duration>,
-    pub(super) bytes: u64,
-    pub(super) failed: u64,
-    pub(super) lasted: Duration,
-    pub(super) cpu: CpuClock,
-    pub(super) cpu_over_time: Vec<(f64, f64)>,
+    pub(in super::super) times: Vec<Duration>,
+    pub(in super::super) bytes: u64,
+    pub(in super::super) failed: u64,
+    pub(in super::super) lasted: Duration,
+    pub(in super::super) cpu: CpuClock,
+    pub(in super::super) cpu_over_time: Vec<(f64, f64)>,
 }
 
 /// Keeps so many requests in flight, and counts those that are answered in the time that counts.
-pub(super) fn flow(
+pub(in super::super) fn flow(
     lab: &Lab,
     rig: &mut Rig,
     asked: Asked,

@@ -7,9 +7,9 @@
 mod arrivals;
 mod burst;
 mod compress;
-mod exchange;
+pub(super) mod exchange;
 mod hold;
-mod tools;
+pub(super) mod tools;
 mod unanswered;
 mod volleys;
 
@@ -274,7 +274,7 @@ impl Workload {
         RigSpec {
             limited: matches!(self, Self::Arrivals { .. } | Self::Burst { .. }),
             compressed: matches!(self, Self::Compress { .. }),
-            replicas: 1,
+            ..RigSpec::default()
         }
     }
 

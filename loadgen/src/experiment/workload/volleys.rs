@@ -9,7 +9,7 @@ use super::{
         rig::{Lab, Rig, RigError},
     },
     Trial,
-    tools::{median_ms, open, volley},
+    tools::{open, quantile_ms, volley},
 };
 
 pub(super) const MEASURES: &[&str] = &[
@@ -19,6 +19,7 @@ pub(super) const MEASURES: &[&str] = &[
     "failed",
     "proxy_cpu_us",
     "p50_ms",
+    "p95_ms",
     "late_ms",
 ];
 
@@ -79,7 +80,9 @@ pub(super) fn run(lab: &Lab, rig: &mut Rig, shape: &Shape) -> Result<Trial, RigE
         "failed",
         shots.iter().filter(|shot| !shot.end.is_served()).count() as f64,
     );
-    trial.put("p50_ms", median_ms(shots.iter().map(|shot| shot.took)));
+    for (name, share) in [("p50_ms", 0.5), ("p95_ms", 0.95)] {
+        trial.put(name, quantile_ms(shots.iter().map(|shot| shot.took), share));
+    }
     trial.put("late_ms", late.as_secs_f64() * 1e3);
     let points = opened.iter().enumerate();
     let points = points.map(|(number, opened)| ((number + 1) as f64, *opened as f64));

@@ -1,0 +1,10 @@
+//! What further replicas buy: throughput and latency of one, two and more, efficiency with its
+//! interval, a sweep over concurrency with the scalability law, where the bottleneck is, how
+//! balancers cope with a slow replica, and what a failing one costs.
+
+pub mod command;
+mod measure;
+mod record;
+mod report;
+
+pub use record::{Balance, Bottleneck, Efficiency, Failing, ScalingReport, Sweep, TopologyResult};

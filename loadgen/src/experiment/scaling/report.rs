@@ -1,0 +1,302 @@
+//! The result for people: tables of at most 100 columns, and a page.
+
+use std::fmt::Write as _;
+
+use super::{
+    super::print::{number, percent},
+    record::{Efficiency, ScalingReport, Sweep, TopologyResult},
+};
+use crate::{
+    judge::{plain_table, wrapped},
+    report::{
+        PageError, Provenance,
+        chart::{Axis, Ink, Plot, Series, Shape},
+        document::{Document, Part, Tone},
+    },
+};
+
+/// The documented gate: metric, threshold, value, whether it is met.
+fn gate(result: &TopologyResult) -> Vec<[String; 4]> {
+    let below = |name: &str, value: f64, limit: f64, unit: &str| {
+        [
+            name.to_owned(),
+            format!("{}{unit}", number(value)),
+            format!("< {limit}{unit}"),
+            if value < limit { "pass" } else { "FAIL" }.to_owned(),
+        ]
+    };
+    let mut rows = vec![
+        below("p50", result.p50_ms, 50.0, " ms"),
+        below("p95", result.p95_ms, 100.0, " ms"),
+        below("p99", result.p99_ms, 200.0, " ms"),
+        below("error rate", result.error_rate * 100.0, 0.1, " %"),
+    ];
+    rows.push([
+        "throughput".to_owned(),
+        format!("{:.0}/s", result.mean_rps),
+        "> 500/s".to_owned(),
+        if result.mean_rps > 500.0 {
+            "pass"
+        } else {
+            "FAIL"
+        }
+        .to_owned(),
+    ]);
+    rows
+}
+
+fn name(result: &TopologyResult) -> String {
+    match result.replicas {
+        1 if result.proxy.name() == "direct" => "direct, 1 replica".to_owned(),
+        1 => format!("{}, 1 replica", result.proxy.name()),
+        many => format!("{}, {many} replicas", result.proxy.name()),
+    }
+}
+
+fn efficiency_text(entry: &Efficiency) -> String {
+    let interval = match entry.interval {
+        Some((low, high)) => format!("95 % interval {low:.3} to {high:.3}"),
+        None => "no interval: fewer than three rounds".to_owned(),
+    };
+    format!(
+        "{}: {} replicas serve {:.3} of {} times what one serves ({interval}, {} rounds)",
+        entry.proxy.name(),
+        entry.replicas,
+        entry.efficiency,
+        entry.replicas,
+        entry.rounds.len()
+    )
+}
+
+fn sweep_text(sweep: &Sweep) -> String {
+    let fitted = match &sweep.fit {
+        None => "no fit".to_owned(),
+        Some(fit) => {
+            let peak = match (fit.peak, fit.limit) {
+                (Some(peak), _) => format!(
+                    "peak {:.0}/s at {:.0} in flight",
+                    peak.throughput, peak.concurrency
+                ),
+                (None, Some(limit)) => format!("no peak; limit {limit:.0}/s"),
+                (None, None) => "no peak".to_owned(),
+            };
+            format!(
+                "σ {:.4}, κ {:.6}, {peak}, residuals {:.1} %",
+                fit.sigma,
+                fit.kappa,
+                fit.residual * 100.0
+            )
+        }
+    };
+    let trust = if sweep.doubts.is_empty() {
+        "nothing speaks against the fit".to_owned()
+    } else {
+        format!("not to be trusted: {}", sweep.doubts.join("; "))
+    };
+    format!("{} replicas: {fitted}; {trust}", sweep.replicas)
+}
+
+/// Everything as text.
+pub(super) fn text(report: &ScalingReport) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        out,
+        "{}, {} cores · replicas of {} slots × {} ms, {:.0}/s each by declaration · {} rounds of {} s, {} in flight",
+        report.machine.cpu,
+        report.machine.cores,
+        report.capacity.slots,
+        report.capacity.service_time.as_millis(),
+        report.capacity.rps(),
+        report.rounds,
+        report.run_s,
+        report.in_flight
+    );
+    for result in &report.topologies {
+        let mut table = plain_table(&["metric", "value", "threshold", "status"]);
+        for row in gate(result) {
+            table.add_row(row);
+        }
+        let busy = &result.bottleneck;
+        let limit = format!(
+            "Limited by: {} (slots {:.0} %, proxy {:.0} %, generator {:.0} % of a core). Tuning applied: {}.",
+            busy.text(),
+            busy.slots * 100.0,
+            busy.proxy * 100.0,
+            busy.generator * 100.0,
+            report.tuning
+        );
+        let _ = writeln!(
+            out,
+            "\n{}\n{table}\n{}",
+            name(result),
+            wrapped(&limit, "  ", "  ")
+        );
+    }
+    let mut list = |title: &str, lines: Vec<String>| {
+        if !lines.is_empty() {
+            let _ = writeln!(out, "\n{title}:");
+            for line in lines {
+                let _ = writeln!(out, "{}", wrapped(&line, "  - ", "    "));
+            }
+        }
+    };
+    list(
+        "Efficiency",
+        report.efficiency.iter().map(efficiency_text).collect(),
+    );
+    list(
+        "Universal Scalability Law, through weir",
+        report.sweeps.iter().map(sweep_text).collect(),
+    );
+    list(
+        "One slow replica",
+        balance_text(report).into_iter().collect(),
+    );
+    list("One failing replica", failing_text(report));
+    out
+}
+
+fn balance_text(report: &ScalingReport) -> Option<String> {
+    let balance = report.balance.as_ref()?;
+    let count = balance.p95.len().max(1) as f64;
+    let mean = |side: fn(&super::super::pairs::Pair) -> f64| {
+        balance.p95.iter().map(side).sum::<f64>() / count
+    };
+    let gain = match (balance.gain, balance.interval) {
+        (Some(gain), Some((low, high))) => {
+            format!("{} ({} to {})", percent(gain), percent(low), percent(high))
+        }
+        _ => "–".to_owned(),
+    };
+    Some(format!(
+        "{}: throughput of least_conn against round_robin {gain}; p95 {} ms instead of {} ms",
+        balance.slow,
+        number(mean(|pair| pair.b)),
+        number(mean(|pair| pair.a)),
+    ))
+}
+
+fn failing_text(report: &ScalingReport) -> Vec<String> {
+    report
+        .failing
+        .iter()
+        .map(|case| {
+            let [before, during, after] = case.phases;
+            format!(
+                "{}: {} of {} requests failed; {before:.0}/s before, {during:.0}/s while it fails, {after:.0}/s after",
+                case.proxy.name(),
+                case.failed,
+                case.requests
+            )
+        })
+        .collect()
+}
+
+/// The page.
+pub(super) fn page(report: &ScalingReport) -> Result<String, PageError> {
+    let provenance = Provenance::collect(report.at.clone());
+    let mut document = Document::new("What further replicas buy".into(), &provenance).lead(format!(
+        "Stand-in replicas with {} slots × {} ms: {:.0} requests/s each by declaration. {} interleaved rounds of {} s with {} requests in flight.",
+        report.capacity.slots,
+        report.capacity.service_time.as_millis(),
+        report.capacity.rps(),
+        report.rounds,
+        report.run_s,
+        report.in_flight
+    ));
+    for entry in &report.efficiency {
+        let tone = if entry.efficiency >= 0.95 {
+            Tone::Good
+        } else {
+            Tone::Warn
+        };
+        let text = format!(
+            "{} × {}: E = {:.2}",
+            entry.proxy.name(),
+            entry.replicas,
+            entry.efficiency
+        );
+        document = document.badge(text, tone);
+    }
+    for result in &report.topologies {
+        document = document.part(Part::Table {
+            title: name(result),
+            header: ["metric", "value", "threshold", "status"]
+                .map(str::to_owned)
+                .to_vec(),
+            rows: gate(result).into_iter().map(|row| row.to_vec()).collect(),
+            note: format!(
+                "Limited by: {}. Tuning applied: {}.",
+                result.bottleneck.text(),
+                report.tuning
+            ),
+        });
+    }
+    let text = |title: &str, paragraphs: Vec<String>| Part::Text {
+        title: title.to_owned(),
+        paragraphs,
+    };
+    document = document.part(text(
+        "Efficiency",
+        report.efficiency.iter().map(efficiency_text).collect(),
+    ));
+    if !report.sweeps.is_empty() {
+        document = document
+            .part(Part::Charts(vec![sweep_plot(report)]))
+            .part(text(
+                "Universal Scalability Law",
+                report.sweeps.iter().map(sweep_text).collect(),
+            ));
+    }
+    let mut rest: Vec<String> = balance_text(report).into_iter().collect();
+    rest.extend(failing_text(report));
+    if !rest.is_empty() {
+        document = document.part(text("A slow and a failing replica", rest));
+    }
+    document.render()
+}
+
+/// Measured points and fitted curves.
+fn sweep_plot(report: &ScalingReport) -> Plot {
+    let mut series = Vec::new();
+    for (index, sweep) in report.sweeps.iter().enumerate() {
+        let mut points: Vec<_> = sweep
+            .points
+            .iter()
+            .map(|p| (p.concurrency, Some(p.throughput)))
+            .collect();
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let fitted = sweep.fit.as_ref().map(|fit| {
+            points
+                .iter()
+                .map(|(n, _)| (*n, Some(fit.at(*n))))
+                .collect::<Vec<_>>()
+        });
+        series.push(Series {
+            name: format!("{} replicas", sweep.replicas),
+            ink: Ink::ranked(index),
+            shape: Shape::Line,
+            points,
+        });
+        if let Some(points) = fitted {
+            series.push(Series {
+                name: format!("{} replicas, fitted law", sweep.replicas),
+                ink: Ink::ranked(index),
+                shape: Shape::Dashed,
+                points,
+            });
+        }
+    }
+    let all = || series.iter().flat_map(|s| s.points.iter());
+    let right = all().map(|(x, _)| *x).fold(1.0, f64::max);
+    let top = all().filter_map(|(_, y)| *y).fold(0.0, f64::max);
+    Plot {
+        id: "sweep".into(),
+        title: "Throughput over concurrency".into(),
+        hint: "Requests in flight, and answers per second; dashed: the fitted law.".into(),
+        x: Axis::from_zero(right, ""),
+        y: Axis::from_zero(top, "/s"),
+        series,
+    }
+}
