@@ -54,6 +54,8 @@ pub enum Command {
     Suite(crate::suite::command::Args),
     /// Serve the documented endpoints with a declared capacity: a stand-in for an API replica.
     Replica(crate::replica::command::Args),
+    /// Search the live settings for values that meet an objective, and prove what was found.
+    Autotune(Box<crate::experiment::autotune::command::Args>),
     /// Explain what further replicas buy: efficiency, scalability, bottleneck, slow and failing replicas.
     Scaling(crate::experiment::scaling::command::Args),
     /// Check the documented tuning table: every claim tried on this machine, proven or refuted.
@@ -118,6 +120,7 @@ impl Cli {
             Command::Recovery(args) => crate::recovery::command::execute(args),
             Command::Suite(args) => crate::suite::command::execute(args),
             Command::Replica(args) => crate::replica::command::execute(args),
+            Command::Autotune(args) => crate::experiment::autotune::command::execute(*args),
             Command::Scaling(args) => crate::experiment::scaling::command::execute(args),
             Command::Tuning(args) => crate::experiment::command::execute(*args),
             Command::Versus(args) => crate::versus::command::execute(args),

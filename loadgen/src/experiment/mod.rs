@@ -6,6 +6,7 @@
 //! generator's ceiling, the noise of the machine and a slowdown that must be found.
 
 mod apply;
+pub mod autotune;
 pub mod before;
 pub mod claim;
 mod client;

@@ -351,3 +351,60 @@ async fn two_replicas_are_measured_against_one_and_explained() {
     );
     assert!(out.join("report.html").is_file());
 }
+
+#[tokio::test]
+async fn a_search_proposes_what_it_has_proven() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let claims = dir.path().join("claims.toml");
+    std::fs::write(
+        &claims,
+        claim("spike", "rate_limit.api_limit.burst", "20", "50", 60),
+    )
+    .unwrap();
+    let search = |slo: &'static str| {
+        let mut command = Command::new(program("weir-bench"));
+        command
+            .args([
+                "autotune",
+                "--quick",
+                "--workload",
+                "spike",
+                "--slo",
+                slo,
+                "--claims",
+            ])
+            .arg(&claims)
+            .arg("--output")
+            .arg(&out)
+            .kill_on_drop(true);
+        async move {
+            tokio::time::timeout(CHECK, command.output())
+                .await
+                .unwrap()
+                .unwrap()
+        }
+    };
+    let output = search("rejected <= 0").await;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let report: Value =
+        serde_json::from_slice(&std::fs::read(out.join("autotune.json")).unwrap()).unwrap();
+    let burst = &report["proposal"]["rate_limit"]["api_limit"]["burst"];
+    assert!(
+        burst.as_u64() >= Some(50),
+        "a volley of 60 needs about 59: {said}"
+    );
+    assert_eq!(report["proof"]["met_before"], 0, "{said}");
+    assert_eq!(report["restored"], true, "{said}");
+    // An objective that nobody can meet fails the gate; one that is not measured is a mistake.
+    assert_eq!(search("rejected < 0").await.status.code(), Some(3));
+    let wrong = search("happiness > 1").await;
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("does not measure `happiness`"));
+}

@@ -71,7 +71,7 @@ pub(super) fn haproxy(listen: SocketAddr, replicas: &[SocketAddr]) -> String {
     format!(
         "global\n    nbthread 1\n    maxconn 8000\n\
          defaults\n    mode http\n    timeout connect 30s\n    timeout client 75s\n    timeout server 60s\n    \
-         retries 1\n    option redispatch\n    http-reuse always\n\
+         retries 1\n    option redispatch\n    retry-on conn-failure empty-response response-timeout\n        http-reuse always\n\
          frontend web\n    bind {listen} backlog 4096\n    default_backend api\n\
          backend api\n    balance leastconn\n{servers}"
     )

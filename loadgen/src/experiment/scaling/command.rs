@@ -95,13 +95,13 @@ impl Args {
                 }
             }
         }
-        // From one request in flight to twice the slots of the largest topology.
+        // From one request in flight to four times the slots of the largest topology.
         let slots = self.slots * replicas.last().copied().unwrap_or(1) as u32;
         let mut levels: Vec<u32> = (0..)
             .map(|power| 1_u32 << power)
-            .take_while(|level| *level < slots * 2)
+            .take_while(|level| *level < slots * 4)
             .collect();
-        levels.push(slots * 2);
+        levels.push(slots * 4);
         Ok(Plan {
             capacity: Capacity {
                 slots: self.slots,
