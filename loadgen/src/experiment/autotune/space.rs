@@ -123,7 +123,7 @@ pub fn space_of(dimensions: &[Dimension], count: usize, seed: u64) -> Vec<Candid
 
 /// The current values as a candidate.
 #[must_use]
-pub fn current_of(dimensions: &[Dimension]) -> Candidate {
+pub(super) fn current_of(dimensions: &[Dimension]) -> Candidate {
     let values: Vec<_> = dimensions.iter().map(|d| d.current.clone()).collect();
     candidate(dimensions, &values)
 }
