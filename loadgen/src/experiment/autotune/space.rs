@@ -51,10 +51,7 @@ impl Dimension {
             .try_fold(settings, |value, step| value.get(step))
             .filter(|value| !value.is_object())
             .ok_or_else(|| format!("`{path}` is not one of the proxy's settings"))?;
-        let shape = path_of(path)
-            .as_ref()
-            .and_then(field)
-            .map(|field| field.shape);
+        let shape = field(&path_of(path)).map(|field| field.shape);
         let choice = match shape {
             Some(Shape::One(Kind::Int(least, most))) => {
                 let now = current.as_f64().unwrap_or(1.0).max(1.0);
@@ -95,9 +92,9 @@ impl Dimension {
 }
 
 /// The path of a setting in the registry's terms.
-fn path_of(text: &str) -> Option<Path> {
+fn path_of(text: &str) -> Path {
     text.split('.')
-        .fold(Some(Path::root()), |path, step| Some(path?.key(step)))
+        .fold(Path::root(), |path, step| path.key(step))
 }
 
 /// So many different candidates, none of them the current values; fewer if there are not as many.
