@@ -19,7 +19,7 @@ pub fn line(text: impl fmt::Display) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// As for [`line`].
+/// As for [`line()`].
 pub fn text(text: impl fmt::Display) -> io::Result<()> {
     let mut out = io::stdout().lock();
     quietly(write!(out, "{text}").and_then(|()| out.flush()))

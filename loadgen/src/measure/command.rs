@@ -29,7 +29,7 @@ use crate::{
 /// Where results go, how processes are started, and what the run is judged by.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// Where run folders go: each run gets <UTC time>__<scenario>__<label>__git-<commit>.
+    /// Where run folders go: each run gets `<UTC time>__<scenario>__<label>__git-<commit>`.
     #[arg(long, value_name = "FOLDER", default_value = "results")]
     pub results: PathBuf,
     /// Write this run to exactly this folder instead of a new one under --results.
