@@ -373,7 +373,8 @@ fn measure(
             });
         }
     }
-    if let Some(enough) = claim.enough.as_ref().filter(|_| plan.search > 0) {
+    let in_time = plan.search > 0 && Instant::now() < known.deadline;
+    if let Some(enough) = claim.enough.as_ref().filter(|_| in_time) {
         say(&format!("which value is enough ({enough})?"));
         let effort = Effort {
             precision: 0.01,
