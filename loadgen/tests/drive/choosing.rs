@@ -83,7 +83,13 @@ fn every_value_in_effect_names_where_it_comes_from() {
 
 #[test]
 fn mistakes_are_told_under_the_name_of_where_they_were_made() {
-    let cases: [(&[&str], &[(&str, &str)], &str); 6] = [
+    /// Arguments, environment, and what the message says.
+    type Case = (
+        &'static [&'static str],
+        &'static [(&'static str, &'static str)],
+        &'static str,
+    );
+    let cases: [Case; 6] = [
         (
             &["run", "-s", "rate", "--explain"],
             &[("WEIR_BENCH_USERS", "5")],
