@@ -25,7 +25,7 @@ const CONNECTIONS: usize = 256;
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How long the head of a request may take, counted from the end of the one before: also how long an idle
 /// connection stays.
-const HEAD: Duration = Duration::from_secs(60);
+const HEAD: Duration = Duration::from_secs(10);
 /// How long a shutdown waits for admin requests in flight.
 const LINGER: Duration = Duration::from_secs(2);
 /// Pause after an accept that failed for want of descriptors.
