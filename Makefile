@@ -47,7 +47,7 @@ soak: build ## minutes of steady load on a server that does nothing: is the gene
 lint: ## rustfmt, clippy, rustdoc, all without warnings; scripts parse
 	@$(NEED) cmake:cmake
 	@scripts/components.sh
-	@for script in scripts/*.sh; do sh -n "$$script" || exit 1; done; for script in .ci/run docker/*.sh; do bash -n "$$script" || exit 1; done
+	@for script in scripts/*.sh; do sh -n "$$script" || exit 1; done; for script in .ci/run docker/*.sh docker/k8s/*.sh docker/systemd/weir-upgrade; do bash -n "$$script" || exit 1; done
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps

@@ -52,12 +52,12 @@ pub(super) enum Command {
     },
     /// Show what `apply` would change.
     Diff {
-        /// A TOML or JSON file with live settings; "-" is standard input.
+        /// A TOML or JSON file with live settings, or what `get --json` printed; "-" is standard input.
         file: PathBuf,
     },
     /// Change every setting that a file has.
     Apply {
-        /// A TOML or JSON file with live settings; "-" is standard input.
+        /// A TOML or JSON file with live settings, or what `get --json` printed; "-" is standard input.
         file: PathBuf,
         #[command(flatten)]
         how: How,

@@ -95,6 +95,16 @@ pub(super) fn file(path: &Path) -> Result<Value, Fault> {
         toml::from_str(&text)
             .map_err(|error| Fault::usage(format!("{name} is not TOML: {error}")))?
     };
+    let lasting = Backup::of(&settings)?.map(|backup| backup.lasting());
+    if let Some((lasting, temporary)) = lasting {
+        settings = lasting;
+        if !temporary.is_empty() {
+            eprintln!(
+                "weir ctl: {name}: left out, since temporary overrides held them: {}",
+                temporary.join(", ")
+            );
+        }
+    }
     let fixed: Vec<_> = FIXED
         .into_iter()
         .filter(|name| settings.remove(*name).is_some())
@@ -106,6 +116,70 @@ pub(super) fn file(path: &Path) -> Result<Value, Fault> {
         );
     }
     Ok(Value::Object(settings))
+}
+
+/// What `weir ctl get --json` printed: the settings in force, and the layer that each comes from.
+struct Backup<'a> {
+    effective: &'a Map<String, Value>,
+    sources: Option<&'a Map<String, Value>>,
+}
+
+impl<'a> Backup<'a> {
+    /// `None` if these are settings as in the configuration file, which has no table of this name.
+    fn of(answer: &'a Map<String, Value>) -> Result<Option<Self>, Fault> {
+        let of_one = |answer: &'a Map<String, Value>| {
+            Some(Self {
+                effective: answer.get("effective")?.as_object()?,
+                sources: answer.get("sources").and_then(Value::as_object),
+            })
+        };
+        if answer.contains_key("revision") {
+            return Ok(of_one(answer));
+        }
+        // With several nodes there is an answer for each, by its name.
+        let several = !answer.is_empty()
+            && answer
+                .values()
+                .all(|it| it.as_object().is_some_and(|it| of_one(it).is_some()));
+        if !several {
+            return Ok(None);
+        }
+        let nodes: Vec<_> = answer.keys().map(String::as_str).collect();
+        Err(Fault::usage(format!(
+            "these are the settings of several nodes ({}): apply those of one, as printed by \
+             weir ctl --node NODE get --json",
+            nodes.join(", ")
+        )))
+    }
+
+    /// The settings without those that an override held, and the paths of those.
+    fn lasting(&self) -> (Map<String, Value>, Vec<String>) {
+        let mut lasting = self.effective.clone();
+        let temporary: Vec<String> = self
+            .sources
+            .into_iter()
+            .flatten()
+            .filter(|(_, source)| {
+                source
+                    .as_str()
+                    .is_some_and(|it| it.starts_with("override:"))
+            })
+            .map(|(path, _)| path.clone())
+            .filter(|path| remove(&mut lasting, path))
+            .collect();
+        (lasting, temporary)
+    }
+}
+
+/// Removes the setting at a path with dots; whether there was one.
+fn remove(from: &mut Map<String, Value>, path: &str) -> bool {
+    match path.split_once('.') {
+        None => from.remove(path).is_some(),
+        Some((name, rest)) => from
+            .get_mut(name)
+            .and_then(Value::as_object_mut)
+            .is_some_and(|inner| remove(inner, rest)),
+    }
 }
 
 #[cfg(test)]
@@ -159,5 +233,40 @@ mod tests {
             let error = all(texts).unwrap_err();
             assert!(error.contains(says), "{texts:?}: {error}");
         }
+    }
+
+    #[test]
+    fn a_backup_is_taken_without_what_overrides_held() {
+        let printed = json!({
+            "revision": 7,
+            "effective": {
+                "connections": { "max": 2048 },
+                "rate_limit": { "z": { "rate": "100r/s", "burst": 20 } },
+            },
+            "sources": { "connections.max": "patch", "rate_limit.z.rate": "override:ovr-1" },
+        });
+        let backup = Backup::of(printed.as_object().unwrap());
+        let (settings, temporary) = backup.ok().flatten().unwrap().lasting();
+        assert_eq!(
+            Value::Object(settings),
+            json!({ "connections": { "max": 2048 }, "rate_limit": { "z": { "burst": 20 } } })
+        );
+        assert_eq!(temporary, ["rate_limit.z.rate"]);
+    }
+
+    #[test]
+    fn settings_are_no_backup_and_answers_of_several_nodes_are_refused() {
+        let settings = json!({ "connections": { "max": 2048 } });
+        for none in [settings.as_object().unwrap(), &Map::new()] {
+            assert!(matches!(Backup::of(none), Ok(None)));
+        }
+        let one = json!({ "revision": 1, "effective": {}, "sources": {} });
+        let several = json!({ "127.0.0.1:9900": one, "127.0.0.1:9901": one });
+        let fault = Backup::of(several.as_object().unwrap()).err().unwrap();
+        assert!(
+            fault.message.contains("127.0.0.1:9901"),
+            "{}",
+            fault.message
+        );
     }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod access;
+mod backup;
 mod bad_input;
 mod balancing;
 mod balancing_like_nginx;
@@ -14,6 +15,7 @@ mod ctl;
 mod dashboard;
 mod headers;
 mod keepalive;
+mod kubernetes;
 mod lifecycle;
 mod limits;
 mod limits_like_nginx;
@@ -24,6 +26,7 @@ mod retries;
 mod routing;
 mod settings;
 mod strictness;
+mod systemd;
 mod timeouts;
 mod torture;
 mod tuning;
