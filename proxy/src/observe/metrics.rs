@@ -224,6 +224,14 @@ impl Metrics {
             process: ProcessMetrics::new(r)?,
             registry,
         };
+        gauges(
+            &metrics.registry,
+            "weir_build_info",
+            "The program that runs; always 1.",
+            &["version"],
+        )?
+        .with_label_values(&[env!("CARGO_PKG_VERSION")])
+        .set(1);
         Ok(metrics)
     }
 

@@ -2,6 +2,7 @@
 
 mod access_line;
 pub mod access_log;
+mod allowance;
 pub mod metrics;
 mod process;
 pub mod profile;

@@ -2,9 +2,10 @@
 
 use prometheus::{IntGauge, Registry};
 
+use super::allowance::Allowance;
 use super::metrics::{register, set};
 
-/// CPU, memory, descriptors and threads.
+/// CPU, memory, descriptors and threads, and how much of them the process may have.
 #[derive(Debug)]
 pub(super) struct ProcessMetrics {
     cpu: prometheus::Counter,
@@ -12,6 +13,8 @@ pub(super) struct ProcessMetrics {
     virtual_memory: IntGauge,
     fds: IntGauge,
     threads: IntGauge,
+    memory_limit: IntGauge,
+    cpu_limit: prometheus::Gauge,
 }
 
 impl ProcessMetrics {
@@ -37,6 +40,20 @@ impl ProcessMetrics {
                 IntGauge::new("process_open_fds", "Open file descriptors.")?,
             )?,
             threads: register(r, IntGauge::new("process_threads", "Threads.")?)?,
+            memory_limit: register(
+                r,
+                IntGauge::new(
+                    "weir_memory_limit_bytes",
+                    "Memory that the process may use: of its control group, or of the machine.",
+                )?,
+            )?,
+            cpu_limit: register(
+                r,
+                prometheus::Gauge::new(
+                    "weir_cpu_limit_cores",
+                    "Processors that the process may use: quota of its control group, or those it may run on.",
+                )?,
+            )?,
         };
         let start = register(
             r,
@@ -62,6 +79,13 @@ impl ProcessMetrics {
         }
         if let Ok(fds) = me.fd_count() {
             set(&self.fds, fds as u64);
+        }
+        let allowance = Allowance::of(&me);
+        if let Some(memory) = allowance.memory {
+            set(&self.memory_limit, memory);
+        }
+        if let Some(cpus) = allowance.cpus {
+            self.cpu_limit.set(cpus);
         }
     }
 }
