@@ -41,13 +41,14 @@ awk '
 ' "$config/proxy.toml" > "$fresh/config/proxy.toml"
 
 if [[ -x $weir ]]; then
+    "$weir" check "$fresh/config/proxy.toml" >/dev/null
     said=$("$weir" token new prometheus --scope read)
 else
     said=$(docker run --rm --network none "${WEIR_IMAGE:-weir}" weir token new prometheus --scope read)
 fi
 # The token, an empty line, and the entry for the file, which keeps only a digest.
 head -n 1 <<<"$said" | tr -d '\n' > "$fresh/prometheus.token"
-tail -n +3 <<<"$said" > "$fresh/config/tokens.toml"
+sed -n '/^\[\[token\]\]/,$p' <<<"$said" > "$fresh/config/tokens.toml"
 
 chmod 0755 "$fresh/config"
 chmod 0644 "$fresh"/config/* "$fresh/prometheus.token"

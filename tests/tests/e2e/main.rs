@@ -19,6 +19,7 @@ mod kubernetes;
 mod lifecycle;
 mod limits;
 mod limits_like_nginx;
+mod monitoring;
 mod observing;
 mod overrides;
 mod protocol;
