@@ -22,8 +22,10 @@ build: ## release binaries: target/release/weir and target/release/weir-bench
 demo: build ## one and two replicas through the proxy, judged; report under results/
 	$(BENCH) demo
 
-test: ## every test: unit, property, end to end (nginx runs beside weir in some)
-	@$(NEED) cmake:cmake nginx:nginx
+test: ## every test: unit, property, end to end (nginx beside weir, the dashboard in Chromium)
+	@$(NEED) cmake:cmake nginx:nginx wrk:wrk
+	@command -v chromium >/dev/null || $(NEED) chromium:chromium || echo "without chromium the tests of the dashboard are skipped"
+	@command -v promtool >/dev/null || $(NEED) promtool:prometheus || echo "without prometheus the tests of rules and dashboard queries are skipped"
 	cargo build --workspace --bins
 	cargo test --workspace
 
@@ -53,8 +55,9 @@ lint: ## rustfmt, clippy, rustdoc, all without warnings; scripts parse
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
 setup: ## install everything that any of these commands needs
-	@$(NEED) cmake:cmake nginx:nginx haproxy:haproxy wrk:wrk
+	@$(NEED) cmake:cmake nginx:nginx haproxy:haproxy wrk:wrk hey:hey h2load:nghttp2-client chromium:chromium promtool:prometheus
 	@scripts/components.sh
+	@scripts/locust.sh >/dev/null || true
 	cargo fetch --locked
 
 clean: ## remove what was built; results/ stays
