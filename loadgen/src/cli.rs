@@ -75,7 +75,11 @@ impl Cli {
     /// process with a message when they make no sense, or help is asked for.
     #[must_use]
     pub fn from_command_line() -> Self {
-        let words = std::env::args_os().collect();
+        let words: Vec<_> = std::env::args_os().collect();
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        for warning in environment::misspelt(&Self::command(), &words, names) {
+            stdio::note(format_args!("warning: {warning}"));
+        }
         let lookup = |name: &str| std::env::var(name).ok();
         let (words, taken) = environment::complete(&Self::command(), words, lookup);
         let mut cli = Self::try_parse_from(words).unwrap_or_else(|error| {

@@ -2,12 +2,19 @@
 //!
 //! A flag on the command line wins over its variable, and over those of flags that exclude it.
 
-use std::ffi::{OsStr, OsString};
+use std::{
+    collections::BTreeSet,
+    ffi::{OsStr, OsString},
+};
 
 use clap::{Arg, ArgAction, Command};
 
 /// Subcommands whose flags can come from the environment: those that put load on something.
 const SUBCOMMANDS: [&str; 3] = ["run", "search", "sweep"];
+/// What all variables begin with.
+const PREFIX: &str = "WEIR_BENCH_";
+/// Likeness (Jaro and Winkler's, 0 to 1) from which one name is taken for a slip of another.
+const LIKE_ENOUGH: f64 = 0.75;
 /// Flags that only make sense where they are typed.
 const TYPED: [&str; 3] = ["help", "version", "explain"];
 
@@ -28,15 +35,7 @@ pub fn complete(
     words: Vec<OsString>,
     lookup: impl Fn(&str) -> Option<String>,
 ) -> (Vec<OsString>, Vec<Taken>) {
-    let name = words
-        .iter()
-        .skip(1)
-        .find(|word| !word.to_string_lossy().starts_with('-'));
-    let subcommand = name
-        .and_then(|name| name.to_str())
-        .filter(|name| SUBCOMMANDS.contains(name))
-        .and_then(|name| command.find_subcommand(name));
-    let Some(subcommand) = subcommand else {
+    let Some(subcommand) = subcommand_of(command, &words) else {
         return (words, Vec::new());
     };
     let mut taken = Vec::new();
@@ -74,9 +73,59 @@ pub fn complete(
     (words, taken)
 }
 
+/// Warnings about variables that look like flags of this command line's subcommand and are none.
+pub fn misspelt(
+    command: &Command,
+    words: &[OsString],
+    variables: impl Iterator<Item = String>,
+) -> Vec<String> {
+    if subcommand_of(command, words).is_none() {
+        return Vec::new();
+    }
+    // One environment may serve several subcommands: flags of the others are no mistakes.
+    let known: BTreeSet<String> = SUBCOMMANDS
+        .iter()
+        .filter_map(|name| command.find_subcommand(name))
+        .flat_map(Command::get_arguments)
+        .filter_map(Arg::get_long)
+        .filter(|long| !TYPED.contains(long))
+        .map(variable_of)
+        .collect();
+    variables
+        .filter(|name| name.starts_with(PREFIX) && !known.contains(name))
+        .map(|name| match nearest(&name, &known) {
+            Some(nearest) => {
+                format!("`{name}` is no flag and is ignored: did you mean `{nearest}`?")
+            }
+            None => format!("`{name}` is no flag and is ignored"),
+        })
+        .collect()
+}
+
+/// The known variable that is most like this one, if any is much like it.
+fn nearest<'a>(name: &str, known: &'a BTreeSet<String>) -> Option<&'a String> {
+    let own = |name: &str| name.strip_prefix(PREFIX).unwrap_or(name).to_owned();
+    known
+        .iter()
+        .map(|known| (strsim::jaro_winkler(&own(name), &own(known)), known))
+        .filter(|(likeness, _)| *likeness > LIKE_ENOUGH)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, known)| known)
+}
+
+fn subcommand_of<'a>(command: &'a Command, words: &[OsString]) -> Option<&'a Command> {
+    let name = words
+        .iter()
+        .skip(1)
+        .find(|word| !word.to_string_lossy().starts_with('-'));
+    name.and_then(|name| name.to_str())
+        .filter(|name| SUBCOMMANDS.contains(name))
+        .and_then(|name| command.find_subcommand(name))
+}
+
 /// `time-scale` → `WEIR_BENCH_TIME_SCALE`.
 fn variable_of(long: &str) -> String {
-    format!("WEIR_BENCH_{}", long.to_ascii_uppercase().replace('-', "_"))
+    format!("{PREFIX}{}", long.to_ascii_uppercase().replace('-', "_"))
 }
 
 fn is_given(arg: &Arg, words: &[OsString]) -> bool {
@@ -164,6 +213,22 @@ mod tests {
         assert!(!words.iter().any(|word| word == "--users=20"));
         assert!(!words.iter().any(|word| word.starts_with("--target")));
         assert_eq!(taken.len(), 2, "{taken:?}");
+    }
+
+    #[test]
+    fn a_slip_is_told_with_what_was_meant() {
+        let warnings = |subcommand: &str, names: &[&str]| {
+            let words = ["weir-bench", subcommand].map(OsString::from);
+            let names = names.iter().map(|name| (*name).to_owned());
+            misspelt(&Cli::command(), &words, names)
+        };
+        let one = |name: &str| warnings("run", &[name]).pop().unwrap_or_default();
+        assert!(one("WEIR_BENCH_USER").ends_with("did you mean `WEIR_BENCH_USERS`?"));
+        assert!(one("WEIR_BENCH_TIMESCALE").ends_with("did you mean `WEIR_BENCH_TIME_SCALE`?"));
+        assert!(one("WEIR_BENCH_QQQQ").ends_with("is ignored"));
+        // A flag of `search` alone, something else's variable, and other subcommands.
+        assert!(warnings("run", &["WEIR_BENCH_SLO", "WEIR_USER", "WEIR_BENCH_USERS"]).is_empty());
+        assert!(warnings("lint", &["WEIR_BENCH_USER"]).is_empty());
     }
 
     #[test]

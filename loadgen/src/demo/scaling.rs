@@ -13,7 +13,7 @@ use crate::{
     report::{FolderError, RunFolder, ScalingPair, ScalingRecord},
     run::{RunError, StopToken, Target, drive},
     scenario::{Closed, Engine, Load, Scenario, ThinkTime},
-    summary::{Summary, Validity, Verdict},
+    summary::{Reasons, Validity, Verdict},
     topology::{Topology, TopologyError, TopologySpec, Tuning},
     view::LiveProgress,
 };
@@ -110,10 +110,7 @@ pub fn measure_scaling(
         sides.push(Side::start(spec, &scenario, setup, folder, stop)?);
     }
     let mut pairs = Vec::new();
-    let mut validity = Validity {
-        verdict: Verdict::Valid,
-        reasons: Vec::new(),
-    };
+    let mut reasons = Reasons::default();
     for number in 1..=plan.pairs {
         // A B, then B A: a drift that goes one way hurts each side as often as the other.
         let order = if number % 2 == 1 { [0, 1] } else { [1, 0] };
@@ -130,7 +127,7 @@ pub fn measure_scaling(
                 return Err(TopologyError::Stopped.into());
             }
             let summary = outcome.summary;
-            note_validity(&mut validity, &summary, name, number);
+            reasons.note(&format!("pair {number}, {name}"), &summary);
             folder.write_json(&format!("saturated-{number}-{name}.json"), &summary)?;
             if let Some(slot) = rps.get_mut(index) {
                 *slot = summary.throughput_rps;
@@ -143,6 +140,7 @@ pub fn measure_scaling(
             efficiency: two_rps / (2.0 * one_rps.max(f64::EPSILON)),
         });
     }
+    let mut validity = reasons.validity();
     for mut side in sides {
         side.topology.check()?;
         if let Some(record) = side
@@ -206,21 +204,6 @@ fn saturating(mut scenario: Scenario, in_flight: u32, plan: ScalingPlan) -> Scen
     scenario.warmup = plan.warmup;
     scenario.duration = plan.measured;
     scenario
-}
-
-fn note_validity(validity: &mut Validity, summary: &Summary, name: &str, number: u32) {
-    validity.verdict = validity.verdict.max(summary.validity.verdict);
-    let reasons = summary.validity.reasons.iter();
-    validity
-        .reasons
-        .extend(reasons.map(|reason| format!("pair {number}, {name}: {reason}")));
-    if summary.errors > 0 || summary.limited > 0 {
-        validity.verdict = validity.verdict.max(Verdict::Suspect);
-        validity.reasons.push(format!(
-            "pair {number}, {name}: {} failures and {} answers 429 among {} requests",
-            summary.errors, summary.limited, summary.requests
-        ));
-    }
 }
 
 fn explanation(specs: &[TopologySpec; 2], scenario: &Scenario, plan: ScalingPlan) -> String {

@@ -173,7 +173,10 @@ fn known_endpoints(
 /// What the load of a finished run could have reached: a throughput row of the run itself said so.
 fn reach(record: &RunRecord, summary: &Summary) -> Option<Reach> {
     if summary.model == Model::Open {
-        return summary.intended_rps.map(|rps| Reach { rps });
+        let requests = summary.requests_per_arrival().unwrap_or(1.0);
+        return summary.intended_rps.map(|rps| Reach {
+            rps: rps * requests,
+        });
     }
     let unreachable = record
         .verdict

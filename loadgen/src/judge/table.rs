@@ -7,6 +7,10 @@ use crate::summary::EndpointSummary;
 
 /// Widest table in columns.
 const WIDTH: u16 = 100;
+/// Columns for the name and the path of an endpoint.
+const NAME_WIDTH: usize = 40;
+/// Columns that the path has however long the name is.
+const PATH_AT_LEAST: usize = 14;
 
 /// A table in the one style of all tables.
 #[must_use]
@@ -59,7 +63,12 @@ pub fn endpoint_table(endpoints: &[EndpointSummary]) -> Table {
         "endpoint", "requests", "ok", "429", "errors", "p50", "p95", "p99",
     ]);
     for endpoint in endpoints {
-        let mut cells = vec![Cell::new(format!("{} {}", endpoint.method, endpoint.path))];
+        let width = NAME_WIDTH.saturating_sub(endpoint.name.chars().count());
+        let path = shortened(&endpoint.path, width.max(PATH_AT_LEAST));
+        let mut cells = vec![Cell::new(format!(
+            "{} ({} {path})",
+            endpoint.name, endpoint.method
+        ))];
         let numbers = [
             endpoint.requests,
             endpoint.ok,
@@ -75,6 +84,21 @@ pub fn endpoint_table(endpoints: &[EndpointSummary]) -> Table {
         table.add_row(cells);
     }
     table
+}
+
+/// A text of at most `width` characters: the middle of a longer one is left out, since paths differ
+/// at their ends.
+#[must_use]
+pub fn shortened(text: &str, width: usize) -> String {
+    let characters: Vec<char> = text.chars().collect();
+    if characters.len() <= width {
+        return text.to_owned();
+    }
+    let kept = width.saturating_sub(1);
+    let head = kept / 3;
+    let tail = characters.len() - (kept - head);
+    let ends = [&characters[..head], &['…'], &characters[tail..]];
+    ends.into_iter().flatten().collect()
 }
 
 /// Text broken before the edge of a terminal; the first line begins with `first`, others with `rest`.

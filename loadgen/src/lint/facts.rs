@@ -38,12 +38,15 @@ pub struct Facts {
 /// What a profile can offer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Offered {
-    /// Requests per second at zero latency, averaged over the run; none when nothing bounds it.
+    /// Requests per second at zero latency, averaged over the run; none when nothing bounds it. A
+    /// flow counts as all its steps.
     pub max_rps: Option<f64>,
     /// Requests per second at the peak; the same as `max_rps` in a closed model.
     pub peak_rps: Option<f64>,
     /// Users and think time, if the model is closed.
     pub closed: Option<Closed>,
+    /// Requests that an arrival makes on average, if the model is open and has flows.
+    pub requests_per_arrival: Option<f64>,
 }
 
 /// A closed model in two numbers.
@@ -51,7 +54,8 @@ pub struct Offered {
 pub struct Closed {
     /// Users, averaged over the run.
     pub users: u32,
-    /// Mean think time, or the interval of a paced user, seconds.
+    /// Mean pause of a user between two requests, seconds: think time, or the interval of a paced
+    /// user; with flows the mean over all their steps, by weight.
     pub mean_think_s: f64,
 }
 
@@ -128,7 +132,8 @@ impl Offered {
     fn of(scenario: &Scenario) -> Self {
         match &scenario.load {
             Load::Closed(closed) => {
-                let mean_think_s = closed.cycle().as_secs_f64();
+                let cycle = scenario.mean_cycle().unwrap_or_default().as_secs_f64();
+                let mean_think_s = cycle / scenario.requests_per_start();
                 let offered = |users: f64| (mean_think_s > 0.0).then(|| users / mean_think_s);
                 Self {
                     max_rps: offered(closed.mean_users()),
@@ -137,13 +142,18 @@ impl Offered {
                         users: closed.mean_users().round() as u32,
                         mean_think_s,
                     }),
+                    requests_per_arrival: None,
                 }
             }
-            Load::Open(open) => Self {
-                max_rps: scenario.intended_rate().map(|rate| rate.get()),
-                peak_rps: Some(open.peak_rate()),
-                closed: None,
-            },
+            Load::Open(open) => {
+                let requests = scenario.requests_per_start();
+                Self {
+                    max_rps: scenario.intended_rate().map(|rate| rate.get() * requests),
+                    peak_rps: Some(open.peak_rate() * requests),
+                    closed: None,
+                    requests_per_arrival: (!scenario.flows.is_empty()).then_some(requests),
+                }
+            }
         }
     }
 }
@@ -203,5 +213,59 @@ impl LimitFacts {
                 1
             },
         })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// One request of weight 1 and a flow of weight 3 with three steps.
+    fn offered(load: &str, flow: &str) -> Offered {
+        let text = format!(
+            "name = 'x'\nduration = '10s'\n[load]\n{load}\n\
+             [[requests]]\nname = 'one'\npath = '/'\nweight = 1\n\
+             [[flows]]\nname = 'flow'\nweight = 3\n{flow}\n\
+             [[flows.steps]]\nname = 'a'\npath = '/a'\n\
+             [[flows.steps]]\nname = 'b'\npath = '/b'\nthink_time = '3s'\n\
+             [[flows.steps]]\nname = 'c'\npath = '/c'\n"
+        );
+        Offered::of(&Scenario::parse(&text, "x").unwrap())
+    }
+
+    fn close(value: f64, expected: f64) {
+        assert!((value - expected).abs() < 1e-9, "{value} {expected}");
+    }
+
+    #[test]
+    fn pauses_within_flows_bound_a_closed_model() {
+        // A start is 1·(1/4) + 3·(3/4) = 2.5 requests. The request takes 1 s; the flow 1 s after
+        // its first step, 3 s after its second, and 1 s before whatever is next: 4 s on average.
+        let load = "model = 'closed'\nusers = 100\nthink_time = '1s'";
+        let plain = offered(load, "");
+        close(plain.max_rps.unwrap(), 100.0 * 2.5 / 4.0);
+        close(plain.closed.unwrap().mean_think_s, 4.0 / 2.5);
+        // The flow's own think time is that of the steps that have none; its last pause is the load's.
+        let own = offered(load, "think_time = '500ms'");
+        close(own.max_rps.unwrap(), 100.0 * 2.5 / (0.25 + 0.75 * 4.5));
+    }
+
+    #[test]
+    fn paced_users_make_a_whole_flow_in_an_interval_if_its_pauses_fit() {
+        let paced = |interval: &str| {
+            let load = format!("model = 'closed'\nusers = 8\npacing = '{interval}'");
+            offered(&load, "").max_rps.unwrap()
+        };
+        close(paced("5s"), 8.0 * 2.5 / 5.0);
+        // 3 s of pauses do not fit into 1 s.
+        close(paced("1s"), 8.0 * 2.5 / (0.25 + 0.75 * 3.0));
+    }
+
+    #[test]
+    fn an_arrival_of_an_open_model_may_be_a_whole_flow() {
+        let open = offered("model = 'open'\nrate = '100/s'", "");
+        close(open.max_rps.unwrap(), 250.0);
+        close(open.requests_per_arrival.unwrap(), 2.5);
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn offered_rate(facts: &Facts) -> Option<Finding> {
             finding
                 .number("users_needed", needed)
                 .detail(format!(
-                    "{} users that think {} on average send at most {} / {} s = {} requests/s, even if every answer came at once.",
+                    "{} users that pause {} on average between two requests send at most {} / {} s = {} requests/s, even if every answer came at once.",
                     human(users), duration(closed.mean_think_s), human(users), human(closed.mean_think_s), human(most)
                 ))
                 .remedy(format!(
@@ -37,11 +37,41 @@ pub(super) fn offered_rate(facts: &Facts) -> Option<Finding> {
         }
         None => finding
             .detail(format!(
-                "The schedule intends {} requests/s on average.",
-                human(most)
+                "The schedule intends {} requests/s on average{}.",
+                human(most),
+                match facts.offered.requests_per_arrival {
+                    Some(_) => ", every step of a flow counted",
+                    None => "",
+                }
             ))
             .remedy(format!("A rate above {}/s.", human(wanted))),
     })
+}
+
+/// Arrivals that are more than a request each.
+pub(super) fn arrivals(facts: &Facts) -> Option<Finding> {
+    let requests = facts.offered.requests_per_arrival?;
+    let rps = facts.offered.max_rps?;
+    let arrivals = rps / requests;
+    Some(
+        Finding::new(
+            "arrivals",
+            Severity::Note,
+            format!(
+                "an arrival may be a whole flow: {} arrivals/s are up to {} requests/s",
+                human(arrivals),
+                human(rps)
+            ),
+        )
+        .number("arrivals_rps", arrivals)
+        .number("requests_per_arrival", requests)
+        .number("max_rps", rps)
+        .detail(format!(
+            "By weight an arrival makes {} requests on average, when no step fails. The rate of the load and what could not be started count arrivals; throughput and failures count requests.",
+            human(requests)
+        ))
+        .remedy("Set the rate to the wanted requests per second divided by the requests of an arrival."),
+    )
 }
 
 /// Too few requests for what is judged.

@@ -80,6 +80,7 @@ pub fn lint(facts: &Facts) -> Vec<Finding> {
         load::offered_rate(facts),
         load::sample_size(facts),
         load::weights(facts),
+        load::arrivals(facts),
         memory::claim(facts),
     ]
     .into_iter()

@@ -30,6 +30,7 @@ fn closed(name: &str, users: u32, mean_think_s: f64, duration_s: f64) -> Facts {
                 users,
                 mean_think_s,
             }),
+            requests_per_arrival: None,
         },
         duration_s,
         requests_total: None,
@@ -188,6 +189,23 @@ fn contradiction_8_sixty_seconds_cannot_support_a_claim_per_hour() {
     assert!(
         find(&facts, "memory-claim").is_none(),
         "the length that it asks for is enough"
+    );
+}
+
+#[test]
+fn arrivals_that_may_be_flows_are_named() {
+    let mut facts = documented();
+    assert!(find(&facts, "arrivals").is_none());
+    facts.offered.closed = None;
+    facts.offered.requests_per_arrival = Some(2.5);
+    let finding = find(&facts, "arrivals").unwrap();
+    assert_eq!(finding.severity, Severity::Note);
+    assert!(
+        finding
+            .title
+            .contains("32 arrivals/s are up to 80 requests/s"),
+        "{}",
+        finding.title
     );
 }
 

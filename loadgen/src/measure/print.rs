@@ -96,7 +96,13 @@ fn counts(summary: &Summary) -> String {
         summary.error_rate * 100.0
     );
     if let Some(intended) = summary.intended_rps {
-        text += &format!("; intended {intended:.1}/s, {} unsent", summary.unsent);
+        text += &match summary.requests_per_arrival() {
+            Some(requests) => format!(
+                "; intended {intended:.1} arrivals/s, {} unsent; an arrival is one request or a whole flow, {requests:.2} requests on average",
+                summary.unsent
+            ),
+            None => format!("; intended {intended:.1}/s, {} unsent", summary.unsent),
+        };
     }
     text
 }

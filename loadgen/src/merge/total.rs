@@ -65,7 +65,7 @@ pub(super) fn join(parts: &[Part], logs: &Logs) -> Option<Summary> {
         send_lag: lag.as_ref().map(latency),
         endpoints: endpoints(parts, &logs.response),
         failures: failures(parts, requests),
-        intervals: intervals(parts, &logs.response),
+        intervals: intervals(parts, &logs.response, logs.send_lag.as_ref()),
         processes: processes(parts),
         validity: validity(parts),
         aborted: each().find_map(|part| part.aborted.clone()),
@@ -120,7 +120,7 @@ fn failures(parts: &[Part], requests: u64) -> Vec<Failure> {
     joined
 }
 
-fn intervals(parts: &[Part], response: &JoinedLog) -> Vec<Interval> {
+fn intervals(parts: &[Part], response: &JoinedLog, lag: Option<&JoinedLog>) -> Vec<Interval> {
     let mut joined: BTreeMap<i64, Interval> = BTreeMap::new();
     for interval in parts.iter().flat_map(|part| &part.summary.intervals) {
         let second = (interval.t_s * 1000.0).round() as i64;
@@ -150,6 +150,7 @@ fn intervals(parts: &[Part], response: &JoinedLog) -> Vec<Interval> {
         interval.p95_ms = p95_ms;
         interval.p99_ms = p99_ms;
         interval.max_ms = max_ms;
+        interval.send_lag_p99_ms = lag.map(|lag| latency(&lag.of_second(interval.t_s)).p99_ms);
         interval
     };
     joined.into_values().map(with_latency).collect()
@@ -239,7 +240,7 @@ enum How {
 fn how(name: &str) -> How {
     match name {
         "generator_cpu_us_per_request" => How::Leave,
-        "generator_nice" | "other_programs_cores" => How::Largest,
+        "generator_nice" | "other_programs_cores" | "requests_per_arrival" => How::Largest,
         _ if name.contains("busiest") => How::Largest,
         // A percentile of the whole is read from a histogram, or not given at all.
         _ if name.ends_with("_ms") || name.contains("_p99") => How::Leave,

@@ -20,7 +20,7 @@ use crate::{
     run::{NoProgress, Progress, StopToken},
     scenario::Scenario,
     stats::estimate,
-    summary::{Latency, ProcessSummary, Summary, Validity, Verdict},
+    summary::{Latency, ProcessSummary, Reasons, Summary},
     topology::{TopologyError, TopologySpec},
     view::LiveProgress,
 };
@@ -77,10 +77,7 @@ pub fn measure_overhead(
         sides.push(side);
     }
     let mut pairs = Vec::new();
-    let mut validity = Validity {
-        verdict: Verdict::Valid,
-        reasons: Vec::new(),
-    };
+    let mut reasons = Reasons::default();
     for number in 1..=plan.pairs {
         let order = if number % 2 == 1 { [0, 1] } else { [1, 0] };
         let mut found: [Option<Summary>; 2] = [None, None];
@@ -99,7 +96,7 @@ pub fn measure_overhead(
             if stop.is_stopped() {
                 return Err(TopologyError::Stopped.into());
             }
-            note(&mut validity, &summary, name, number);
+            reasons.note(&format!("pair {number}, {name}"), &summary);
             folder.write_json(&format!("pair-{number}-{name}.json"), &summary)?;
             if let Some(slot) = found.get_mut(index) {
                 *slot = Some(summary);
@@ -120,6 +117,7 @@ pub fn measure_overhead(
     }
     drop(sides);
     let rows = judge_pairs(&pairs, &plan.bounds);
+    let validity = reasons.validity();
     let gate = gate(&rows, &validity);
     Ok(OverheadRecord {
         format: OverheadRecord::FORMAT,
@@ -157,21 +155,6 @@ pub fn check(plan: &Plan) -> anyhow::Result<()> {
         .into());
     }
     Ok(())
-}
-
-fn note(validity: &mut Validity, summary: &Summary, name: &str, number: u32) {
-    validity.verdict = validity.verdict.max(summary.validity.verdict);
-    let reasons = summary.validity.reasons.iter();
-    validity
-        .reasons
-        .extend(reasons.map(|reason| format!("pair {number}, {name}: {reason}")));
-    if summary.errors + summary.limited > 0 {
-        validity.verdict = validity.verdict.max(Verdict::Suspect);
-        validity.reasons.push(format!(
-            "pair {number}, {name}: {} failures and {} answers 429 among {} requests",
-            summary.errors, summary.limited, summary.requests
-        ));
-    }
 }
 
 /// What one pair shows.

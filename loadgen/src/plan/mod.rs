@@ -85,8 +85,13 @@ pub fn plan(
     let mut notes = Vec::new();
     let (one, sources) = capacity_of(&evidence, 1).ok_or(PlanError::NoCapacity)?;
     basis.push(format!(
-        "capacity of one replica {} requests/s: held and, above, not held; from {sources}",
-        span_text(one)
+        "capacity of one replica {} requests/s: {}; from {sources}",
+        span_text(one),
+        if was_exceeded(&evidence, 1) {
+            "held and, above, not held"
+        } else {
+            "held; nothing higher was tried"
+        }
     ));
     let (efficiency, measured) = efficiency_of(&evidence, one, assumed_efficiency, &mut basis);
     let objectives: Vec<&str> = evidence
@@ -156,6 +161,15 @@ pub fn plan(
 
 /// Capacity with this many replicas, and where it is from. Searches count before single runs, and
 /// runs before saturated sweeps.
+/// Whether some folder tells of a throughput that so many replicas did not hold.
+fn was_exceeded(evidence: &[Evidence], replicas: u32) -> bool {
+    evidence
+        .iter()
+        .filter(|one| one.replicas == Some(replicas))
+        .filter_map(|one| one.capacity.as_ref())
+        .any(|capacity| capacity.fails.is_some())
+}
+
 fn capacity_of(evidence: &[Evidence], replicas: u32) -> Option<(Span, String)> {
     let of_kind = |kind: &str| -> Vec<&Evidence> {
         evidence

@@ -281,6 +281,53 @@ mod tests {
         );
     }
 
+    /// What follows a kind, in the order of the enum. The match has no arm for "anything else": a
+    /// new kind does not compile until it stands here, and then it must be in `NAMED`.
+    fn after(kind: FailureKind) -> Option<FailureKind> {
+        use FailureKind as Kind;
+        Some(match kind {
+            Kind::Timeout => Kind::ConnectTimeout,
+            Kind::ConnectTimeout => Kind::ConnectionRefused,
+            Kind::ConnectionRefused => Kind::Reset,
+            Kind::Reset => Kind::ClosedEarly,
+            Kind::ClosedEarly => Kind::Status(0),
+            Kind::Status(_) => Kind::WrongHeader,
+            Kind::WrongHeader => Kind::WrongSize,
+            Kind::WrongSize => Kind::WrongBody,
+            Kind::WrongBody => Kind::WrongJson,
+            Kind::WrongJson => Kind::Slow,
+            Kind::Slow => Kind::ExtractFailed,
+            Kind::ExtractFailed => Kind::ValueMissing,
+            Kind::ValueMissing => Kind::BodyTooLarge,
+            Kind::BodyTooLarge => Kind::UnknownCoding,
+            Kind::UnknownCoding => Kind::BadResponse,
+            Kind::BadResponse => Kind::Certificate,
+            Kind::Certificate => Kind::TlsFailed,
+            Kind::TlsFailed => Kind::GoAway,
+            Kind::GoAway => Kind::StreamReset,
+            Kind::StreamReset => Kind::StreamRefused,
+            Kind::StreamRefused => Kind::LoginFailed,
+            Kind::LoginFailed => Kind::PortsExhausted,
+            Kind::PortsExhausted => Kind::DescriptorsExhausted,
+            Kind::DescriptorsExhausted => Kind::Unfinished,
+            Kind::Unfinished => Kind::Other,
+            Kind::Other => return None,
+        })
+    }
+
+    #[test]
+    fn every_kind_but_statuses_can_be_named() {
+        let all = std::iter::successors(Some(FailureKind::Timeout), |kind| after(*kind));
+        let named: Vec<_> = all
+            .filter(|kind| !matches!(kind, FailureKind::Status(_)))
+            .collect();
+        assert_eq!(named, FailureKind::NAMED);
+        let mut names: Vec<_> = named.iter().map(|kind| kind.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), named.len(), "two kinds have one name");
+    }
+
     #[test]
     fn only_429_is_counted_apart() {
         assert!(FailureKind::Status(429).is_limited());

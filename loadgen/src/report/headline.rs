@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{Kind, RunRecord};
 use crate::{
+    compare::{Comparison, Grade, Outcome},
     judge::{Row, Status, milliseconds, percent},
     summary::{Summary, Verdict},
 };
@@ -63,7 +64,27 @@ pub(super) fn headline(record: &RunRecord, summary: &Summary) -> Headline {
         ),
         _ => (Kind::Good, passed(&record.verdict)),
     };
+    let regressed = record
+        .comparison
+        .as_ref()
+        .filter(|comparison| comparison.result == Outcome::Regression);
+    // A run that cannot be believed has not become worse, either.
+    let (kind, title) = match regressed {
+        Some(comparison) if summary.validity.verdict != Verdict::Invalid => {
+            (Kind::Bad, regression(comparison, record, &title))
+        }
+        _ => (kind, title),
+    };
     let mut text = vec![measured(summary)];
+    text.extend(regressed.map(worse));
+    if let Some(comparison) = &record.comparison
+        && comparison.result == Outcome::Invalid
+    {
+        text.push(format!(
+            "The comparison with the baseline {} says nothing: a run on one of the sides cannot be believed.",
+            comparison.against
+        ));
+    }
     if !missed.is_empty() {
         let rows = missed
             .iter()
@@ -88,6 +109,39 @@ pub(super) fn headline(record: &RunRecord, summary: &Summary) -> Headline {
     Headline { kind, title, text }
 }
 
+/// The title of a run that is worse than its baseline: that first, then what the gate says.
+fn regression(comparison: &Comparison, record: &RunRecord, otherwise: &str) -> String {
+    let first = format!("Regression against the baseline {}", comparison.against);
+    match record.gate.as_str() {
+        "failed" | "stopped" => {
+            let mut rest = otherwise.chars();
+            let small = rest.next().map(char::to_lowercase);
+            let small: String = small.into_iter().flatten().chain(rest).collect();
+            format!("{first}, and {small}")
+        }
+        _ if record.verdict.is_empty() => first,
+        _ => format!("{first}, although no threshold is missed"),
+    }
+}
+
+/// Which figures are worse than the rules allow.
+fn worse(comparison: &Comparison) -> String {
+    let changes = comparison
+        .changes
+        .iter()
+        .filter(|change| change.grade == Grade::Regression)
+        .map(|change| {
+            let relative = change
+                .change
+                .map_or_else(String::new, |change| format!(" ({:+.1} %)", change * 100.0));
+            format!(
+                "{} is {}, was {}{relative}",
+                change.figure, change.after, change.before
+            )
+        });
+    format!("Worse: {}.", changes.collect::<Vec<_>>().join("; "))
+}
+
 fn is_missed(row: &Row) -> bool {
     matches!(row.status, Status::Fail | Status::NotMeasured)
 }
@@ -106,6 +160,10 @@ fn passed(rows: &[Row]) -> String {
 
 fn measured(summary: &Summary) -> String {
     let rate = match summary.intended_rps {
+        Some(intended) if summary.requests_per_arrival().is_some() => format!(
+            "From {intended:.1} arrivals/s, each one request or a whole flow: {:.1}",
+            summary.throughput_rps
+        ),
         Some(intended) => format!("{:.1} of {intended:.1} intended", summary.throughput_rps),
         None => format!("{:.1}", summary.throughput_rps),
     };
@@ -139,9 +197,10 @@ pub(super) fn tiles(record: &RunRecord, summary: &Summary) -> Vec<Tile> {
         (
             format!("{:.1}/s", summary.throughput_rps),
             "throughput",
-            match summary.intended_rps {
-                Some(intended) => format!("of {intended:.0}/s intended"),
-                None => String::new(),
+            match (summary.intended_rps, summary.requests_per_arrival()) {
+                (Some(intended), Some(_)) => format!("from {intended:.0} arrivals/s intended"),
+                (Some(intended), None) => format!("of {intended:.0}/s intended"),
+                (None, _) => String::new(),
             },
         ),
         (time(latency.p50_ms), "p50 latency", String::new()),
@@ -211,7 +270,12 @@ pub(super) fn configuration(record: &RunRecord, summary: &Summary) -> Vec<(Strin
     let load = match text("/load/model").as_deref() {
         Some("open") => summary
             .intended_rps
-            .map(|rate| format!("open, {rate:.1} requests/s intended on average")),
+            .map(|rate| match summary.requests_per_arrival() {
+                Some(requests) => format!(
+                    "open, {rate:.1} arrivals/s intended on average; an arrival is one request or a whole flow, {requests:.2} requests on average"
+                ),
+                None => format!("open, {rate:.1} requests/s intended on average"),
+            }),
         Some("closed") => text("/load/users").map(|users| format!("closed, {users} users")),
         other => other.map(str::to_owned),
     };
@@ -245,6 +309,7 @@ mod tests {
     fn the_headline_says_what_became_of_the_run() {
         let (mut record, mut summary) = run("two");
         summary.validity.verdict = Verdict::Valid;
+        record.comparison = None;
         let good = headline(&record, &summary);
         assert_eq!(
             (good.kind, good.title.as_str()),
@@ -277,6 +342,67 @@ mod tests {
 
         summary.validity.verdict = Verdict::Invalid;
         assert!(headline(&record, &summary).title.starts_with("Invalid"));
+    }
+
+    #[test]
+    fn a_regression_is_said_first() {
+        let (mut record, mut summary) = run("two");
+        let first = headline(&record, &summary);
+        assert_eq!(
+            (first.kind, first.title.as_str()),
+            (
+                Kind::Bad,
+                "Regression against the baseline main, although no threshold is missed"
+            )
+        );
+        assert_eq!(
+            first.text[1],
+            "Worse: p95 is 60.3 ms, was 41.0 ms (+47.0 %)."
+        );
+
+        record.gate = "failed".into();
+        record.verdict[1].status = Status::Fail;
+        let both = headline(&record, &summary).title;
+        assert_eq!(
+            both,
+            "Regression against the baseline main, and failed: one threshold is missed"
+        );
+
+        summary.validity.verdict = Verdict::Invalid;
+        assert!(headline(&record, &summary).title.starts_with("Invalid"));
+
+        summary.validity.verdict = Verdict::Valid;
+        record.verdict.clear();
+        record.gate = "passed".into();
+        let bare = headline(&record, &summary).title;
+        assert_eq!(bare, "Regression against the baseline main");
+
+        if let Some(comparison) = &mut record.comparison {
+            comparison.result = Outcome::Invalid;
+        }
+        let unknown = headline(&record, &summary);
+        assert_ne!(unknown.kind, Kind::Bad);
+        assert!(
+            unknown
+                .text
+                .iter()
+                .any(|line| line.contains("says nothing")),
+            "{:?}",
+            unknown.text
+        );
+    }
+
+    #[test]
+    fn arrivals_that_may_be_flows_are_not_taken_for_requests() {
+        let (record, mut summary) = run("two");
+        summary.extra.insert("requests_per_arrival".into(), 2.5);
+        let text = &headline(&record, &summary).text[0];
+        assert!(text.starts_with("From 600.0 arrivals/s, each one request or a whole flow: 598.3"));
+        let tiles = tiles(&record, &summary);
+        assert!(tiles[0].note.ends_with("from 600 arrivals/s intended"));
+        let facts = configuration(&record, &summary);
+        let load = facts.iter().find(|(name, _)| name == "Load").unwrap();
+        assert!(load.1.ends_with("2.50 requests on average"), "{load:?}");
     }
 
     #[test]

@@ -13,6 +13,9 @@ use super::{
 };
 use crate::{judge, summary::Summary};
 
+/// Characters of a path that stand beside the name of an endpoint; the whole is under the pointer.
+const PATH_WIDTH: usize = 44;
+
 /// A report cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum PageError {
@@ -215,6 +218,9 @@ pub(super) fn environment() -> Result<Environment<'static>, minijinja::Error> {
     });
     environment.add_filter("signed", |value: f64| format!("{value:+.2}"));
     environment.add_filter("value", plain_value);
+    environment.add_filter("shortened", |text: String| {
+        judge::shortened(&text, PATH_WIDTH)
+    });
     Ok(environment)
 }
 

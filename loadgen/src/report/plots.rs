@@ -8,6 +8,8 @@ use crate::{
 
 /// A threshold further than this many times above the data is left out: it would flatten the plot.
 const THRESHOLD_IN_SIGHT: f64 = 2.5;
+/// 99th percentile of the send lag above which a run is invalid, milliseconds.
+const MOST_SEND_LAG_MS: f64 = 1.0;
 /// Bytes in a megabyte.
 const MB: f64 = 1e6;
 
@@ -27,6 +29,7 @@ pub(crate) fn plots(summary: &Summary, thresholds: &Thresholds) -> Vec<Plot> {
     if !summary.intervals.is_empty() {
         plots.push(failures(summary));
         plots.push(in_flight(summary));
+        plots.extend(send_lag(summary));
     }
     if summary
         .processes
@@ -108,9 +111,9 @@ fn latency_over_time(summary: &Summary, thresholds: &Thresholds) -> Plot {
     };
     let x = time_axis(summary);
     let mut all = vec![
-        series("p99", Ink::Third, Shape::Filled, |i: &Interval| i.p99_ms),
-        series("p95", Ink::Second, Shape::Filled, |i: &Interval| i.p95_ms),
-        series("p50", Ink::First, Shape::Filled, |i: &Interval| i.p50_ms),
+        series("p50", Ink::First, Shape::Line, |i: &Interval| i.p50_ms),
+        series("p95", Ink::Second, Shape::Strip, |i: &Interval| i.p95_ms),
+        series("p99", Ink::Third, Shape::Strip, |i: &Interval| i.p99_ms),
     ];
     let top = largest(&all);
     let limits = [
@@ -127,8 +130,8 @@ fn latency_over_time(summary: &Summary, thresholds: &Thresholds) -> Plot {
         id: "latency".into(),
         title: "Response time, each second".into(),
         hint: match summary.model {
-            Model::Open => "From the intended start to the last byte, successes only.".into(),
-            Model::Closed => "From the send to the last byte, successes only.".into(),
+            Model::Open => "From the intended start to the last byte, successes only. Strips: from p50 to p95, and from there to p99.".into(),
+            Model::Closed => "From the send to the last byte, successes only. Strips: from p50 to p95, and from there to p99.".into(),
         },
         y: Axis::from_zero(largest(&all), "ms"),
         x,
@@ -295,6 +298,36 @@ fn in_flight(summary: &Summary) -> Plot {
         y: Axis::from_zero(largest(&series).max(1.0), ""),
         series,
     }
+}
+
+/// None in a closed model, and for results that do not keep it.
+fn send_lag(summary: &Summary) -> Option<Plot> {
+    let x = time_axis(summary);
+    let points = per_second(summary, |interval| interval.send_lag_p99_ms);
+    if points.iter().all(|(_, lag)| lag.is_none()) {
+        return None;
+    }
+    let mut series = vec![Series {
+        name: "p99 send lag".into(),
+        ink: Ink::Fourth,
+        shape: Shape::Line,
+        points,
+    }];
+    if largest(&series) * THRESHOLD_IN_SIGHT > MOST_SEND_LAG_MS {
+        series.push(level(
+            "allowed over the whole run".into(),
+            MOST_SEND_LAG_MS,
+            &x,
+        ));
+    }
+    Some(Plot {
+        id: "send-lag".into(),
+        title: "Send lag, each second".into(),
+        hint: "From the intended to the actual send: how late the generator itself was.".into(),
+        x,
+        y: Axis::from_zero(largest(&series), "ms"),
+        series,
+    })
 }
 
 fn resource(

@@ -63,6 +63,7 @@ fn interval(second: u32) -> Interval {
         p95_ms: p50 * 1.4 + noise(second + 100) * 6.0,
         p99_ms: p50 * 1.9 + noise(second + 200) * 14.0,
         max_ms: 80.0,
+        send_lag_p99_ms: Some(0.1 + noise(second + 300) * 0.2),
     }
 }
 
@@ -376,6 +377,7 @@ fn a_run_becomes_a_page_that_needs_nothing_else() {
         "histogram",
         "failures",
         "in-flight",
+        "send-lag",
         "cpu",
         "rss",
     ] {
@@ -384,7 +386,7 @@ fn a_run_becomes_a_page_that_needs_nothing_else() {
     assert!(page.contains("gate passed") || page.contains("gate failed"));
     assert!(page.contains("measurement suspect"));
     for part in [
-        "Passed: every threshold is met",
+        "Regression against the baseline main, although no threshold is missed",
         "Against the baseline main",
         "+47.00 %",
     ] {

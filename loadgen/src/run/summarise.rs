@@ -167,6 +167,7 @@ fn endpoints(scenario: &Scenario, totals: &Totals) -> Vec<EndpointSummary> {
 
 fn intervals(recording: &Recording) -> Vec<Interval> {
     let ms = |us: u64| us as f64 / 1e3;
+    let open = recording.totals().send_lag.is_some();
     recording
         .seconds()
         .iter()
@@ -182,6 +183,7 @@ fn intervals(recording: &Recording) -> Vec<Interval> {
             p95_ms: ms(second.p95_us),
             p99_ms: ms(second.p99_us),
             max_ms: ms(second.max_us),
+            send_lag_p99_ms: open.then(|| ms(second.lag_p99_us)),
         })
         .collect()
 }
@@ -208,11 +210,15 @@ fn extra_figures(
     put("littles_law_n", totals.busy_ns as f64 / duration_ns);
     if let Load::Closed(closed) = &scenario.load
         && closed.pacing.is_none()
+        && scenario.flows.is_empty()
     {
         // The interactive form of the law: users = X·(R + Z).
         let thinking = totals.counts.requests as f64 * closed.think_time.mean().as_secs_f64();
         let busy = totals.busy_ns as f64 / 1e9;
         put("littles_law_users", (busy + thinking) / duration_s);
+    }
+    if matches!(scenario.load, Load::Open(_)) && !scenario.flows.is_empty() {
+        put(Summary::REQUESTS_PER_ARRIVAL, scenario.requests_per_start());
     }
     put("bytes_in_per_s", totals.bytes_in as f64 / duration_s);
     put("connects", totals.connects as f64);

@@ -190,6 +190,48 @@ impl Scenario {
         }
     }
 
+    /// Requests that one start makes on average, by weight: 1 of a request, as many as it has steps
+    /// of a flow that is not cut short.
+    pub fn requests_per_start(&self) -> f64 {
+        let flows = self.flows.iter();
+        self.by_weight(
+            1.0,
+            flows.map(|flow| (flow.weight, flow.steps.len() as f64)),
+        )
+    }
+
+    /// Time that passes at least, on average, from one start of a closed model's user to that of
+    /// its next, every answer at once; none in an open model.
+    pub fn mean_cycle(&self) -> Option<Duration> {
+        let Load::Closed(closed) = &self.load else {
+            return None;
+        };
+        let usual = match closed.pacing {
+            Some(_) => Duration::ZERO,
+            None => closed.think_time.mean(),
+        };
+        let cycle = |flow: &Flow| {
+            // What follows the last step is the pause between two starts.
+            let within = flow.steps.iter().rev().skip(1);
+            let own = within.map(|step| step.think_time.map_or(usual, |own| own.mean()));
+            let within: Duration = own.sum();
+            match closed.pacing {
+                Some(interval) => interval.max(within),
+                None => within + usual,
+            }
+        };
+        let flows = self.flows.iter();
+        let flows = flows.map(|flow| (flow.weight, cycle(flow).as_secs_f64()));
+        Duration::try_from_secs_f64(self.by_weight(closed.cycle().as_secs_f64(), flows)).ok()
+    }
+
+    /// The mean, by weight, of what is the same for every request and what each flow has.
+    fn by_weight(&self, of_request: f64, of_flows: impl Iterator<Item = (f64, f64)>) -> f64 {
+        let requests: f64 = self.requests.iter().map(|request| request.weight).sum();
+        let flows: f64 = of_flows.map(|(weight, value)| weight * value).sum();
+        (requests * of_request + flows) / self.weight_total()
+    }
+
     /// Sum of the weights; may differ from 100.
     pub fn weight_total(&self) -> f64 {
         let requests = self.requests.iter().map(|request| request.weight);

@@ -8,7 +8,7 @@ use comfy_table::{Cell, CellAlignment};
 use super::{Suite, SuiteRecord, page, run_suite};
 use crate::{
     exit::{Exit, Usage},
-    judge::{plain_table, wrapped},
+    judge::{bands::Bands, plain_table, wrapped},
     measure::{Setup, command::as_usage, side::Side},
     recovery,
     report::{Commit, RunFolder, write_latest},
@@ -40,6 +40,10 @@ pub struct Args {
     /// The suite [default: config/suite.toml, or the same built in].
     #[arg(long, value_name = "FILE")]
     suite: Option<PathBuf>,
+    /// Target bands: how good throughput and response time are; they fail nothing [default:
+    /// config/bands.toml, or the documented ones].
+    #[arg(long, value_name = "FILE")]
+    bands: Option<PathBuf>,
     /// Only tests whose name contains this; may be repeated.
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
@@ -75,6 +79,7 @@ pub struct Args {
 pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
     let mut suite = Suite::load(args.suite.as_deref(), args.quick).map_err(Usage::new)?;
     choose(&mut suite, &args.only)?;
+    let bands = Bands::load(args.bands.as_deref()).map_err(Usage::new)?;
     let spec = args
         .topology
         .as_deref()
@@ -111,8 +116,10 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
         (None, Some(target)) => Side::running(target),
         (None, None) => return Err(Usage::new("give --target or --topology").into()),
     };
-    let mut record =
-        run_suite(&suite, &mut side, &setup, &folder, args.quiet, &stop).map_err(as_usage)?;
+    let mut record = run_suite(
+        &suite, &bands, &mut side, &setup, &folder, args.quiet, &stop,
+    )
+    .map_err(as_usage)?;
     if let Some(tuning) = side.put_back().filter(|tuning| !tuning.restored) {
         anyhow::bail!(
             "the raised limits are not verified as put back: {}",
@@ -207,6 +214,9 @@ fn print(record: &SuiteRecord) -> std::io::Result<()> {
     }
     stdio::line(table)?;
     stdio::line("Response time of successes in milliseconds; the median is p50.")?;
+    for remark in record.tests.iter().flat_map(page::beyond_target) {
+        stdio::line(wrapped(&remark, "  band: ", "    "))?;
+    }
     for remark in record.tests.iter().flat_map(page::remarks) {
         stdio::line(wrapped(&remark, "  ! ", "    "))?;
     }

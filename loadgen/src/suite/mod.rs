@@ -11,6 +11,7 @@ pub use file::{Suite, Test};
 pub use record::{SuiteRecord, TestRecord};
 
 use crate::{
+    judge::bands::Bands,
     measure::{MeasureError, Setup, side::Side},
     report::{Provenance, RunFolder, now_utc},
     run::{NoProgress, Progress, StopToken},
@@ -25,6 +26,7 @@ use crate::{
 /// When a run cannot be made, or the user stops it.
 pub(crate) fn run_suite(
     suite: &Suite,
+    bands: &Bands,
     side: &mut Side,
     setup: &Setup,
     folder: &RunFolder,
@@ -46,7 +48,7 @@ pub(crate) fn run_suite(
         }
         let file = format!("test-{:02}.json", index + 1);
         folder.write_json(&file, &summary)?;
-        tests.push(TestRecord::new(test, &summary, file));
+        tests.push(TestRecord::new(test, &summary, bands, file));
     }
     Ok(SuiteRecord {
         format: SuiteRecord::FORMAT,

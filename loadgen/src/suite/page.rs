@@ -2,7 +2,10 @@
 
 use super::{SuiteRecord, TestRecord};
 use crate::{
-    judge::milliseconds,
+    judge::{
+        bands::{Band, BandRow},
+        milliseconds,
+    },
     report::{
         PageError,
         chart::{Axis, Ink, Plot, Series, Shape},
@@ -12,8 +15,19 @@ use crate::{
 };
 
 /// Names of the columns of [`cells`]; latencies are milliseconds.
-pub(super) const HEADER: [&str; 10] = [
-    "test", "ok %", "ok/s", "min", "median", "p95", "p99", "max", "average", "st. dev.",
+pub(super) const HEADER: [&str; 12] = [
+    "test",
+    "ok %",
+    "ok/s",
+    "min",
+    "median",
+    "p95",
+    "p99",
+    "max",
+    "average",
+    "st. dev.",
+    "rate band",
+    "latency band",
 ];
 
 /// One test as cells of a table.
@@ -38,7 +52,39 @@ pub(super) fn cells(test: &TestRecord) -> Vec<String> {
         ms(latency.max_ms),
         ms(latency.mean_ms),
         ms(latency.stdev_ms),
+        worst(test.throughput_bands()),
+        worst(test.latency_bands()),
     ]
+}
+
+/// The worst of some bands in a word.
+fn worst<'a>(rows: impl Iterator<Item = &'a BandRow>) -> String {
+    rows.map(|row| row.band)
+        .filter(|band| *band != Band::NotMeasured)
+        .max()
+        .map_or_else(|| "–".to_owned(), |band| band.text().to_owned())
+}
+
+/// Throughput and response times that are worse than their target.
+pub(super) fn beyond_target(test: &TestRecord) -> Vec<String> {
+    test.throughput_bands()
+        .chain(test.latency_bands())
+        .filter(|row| !matches!(row.band, Band::Target | Band::NotMeasured))
+        .map(|row| {
+            let note = match row.note.as_str() {
+                "" => String::new(),
+                note => format!(", {note}"),
+            };
+            format!(
+                "{}: {} {} is {} ({}{note})",
+                test.name,
+                row.metric,
+                row.value,
+                row.band.text(),
+                row.limits
+            )
+        })
+        .collect()
 }
 
 /// What must be known of a test before its numbers are read; none when nothing.
@@ -106,6 +152,22 @@ fn latency_plot(record: &SuiteRecord) -> Plot {
     }
 }
 
+fn band_rows(test: &TestRecord) -> Vec<Vec<String>> {
+    test.throughput_bands()
+        .chain(test.latency_bands())
+        .map(|row| {
+            vec![
+                test.name.clone(),
+                row.metric.clone(),
+                row.value.clone(),
+                row.limits.clone(),
+                row.band.text().to_owned(),
+                row.note.clone(),
+            ]
+        })
+        .collect()
+}
+
 pub(super) fn render(record: &SuiteRecord) -> Result<String, PageError> {
     let subject = match &record.topology {
         Some(topology) => topology.description.clone(),
@@ -144,6 +206,14 @@ pub(super) fn render(record: &SuiteRecord) -> Result<String, PageError> {
             note: "Response time of successes in milliseconds; the median is p50. An open model (sustained, burst) counts from the intended start.".into(),
         })
         .part(Part::Charts(vec![latency_plot(record)]))
+        .part(Part::Table {
+            title: "Bands".into(),
+            header: ["test", "figure", "value", "target / acceptable / poor", "band", ""]
+                .map(str::to_owned)
+                .to_vec(),
+            rows: record.tests.iter().flat_map(band_rows).collect(),
+            note: "Bands say how good a figure is; they fail nothing.".into(),
+        })
         .part(Part::Table {
             title: "What each test does".into(),
             header: ["test", "", "users or connections", "requests", "intended"]

@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Test;
 use crate::{
+    judge::bands::{BandRow, Bands},
     recovery::RecoveryRecord,
     report::{Provenance, TopologyRecord},
-    summary::{Failure, Latency, Summary, Validity, Verdict},
+    summary::{Failure, Latency, Model, Summary, Validity, Verdict},
 };
 
 /// What `suite.json` holds.
@@ -59,6 +60,9 @@ pub struct TestRecord {
     pub response: Latency,
     /// Failures by kind.
     pub failures: Vec<Failure>,
+    /// How good the figures are, in bands.
+    #[serde(default)]
+    pub bands: Vec<BandRow>,
     /// Whether the measurement may be believed.
     pub validity: Validity,
     /// The whole summary, a file beside this one.
@@ -66,7 +70,16 @@ pub struct TestRecord {
 }
 
 impl TestRecord {
-    pub(super) fn new(test: &Test, summary: &Summary, file: String) -> Self {
+    pub(super) fn new(test: &Test, summary: &Summary, bands: &Bands, file: String) -> Self {
+        // What runs at once: users, or what was in flight on average when arrivals do not wait.
+        let load = match summary.model {
+            Model::Closed => f64::from(test.scenario.lanes()),
+            Model::Open => summary
+                .extra
+                .get("in_flight_mean")
+                .copied()
+                .unwrap_or_default(),
+        };
         Self {
             name: test.name.clone(),
             about: test.about.clone(),
@@ -81,9 +94,26 @@ impl TestRecord {
             intended_rps: summary.intended_rps,
             response: summary.response.clone(),
             failures: summary.failures.clone(),
+            bands: bands.judge(summary, &[], load),
             validity: summary.validity.clone(),
             file,
         }
+    }
+
+    /// The bands of the throughput at this concurrency; none when no band holds for it.
+    pub fn throughput_bands(&self) -> impl Iterator<Item = &BandRow> {
+        self.bands.iter().filter(|row| row.metric == "throughput")
+    }
+
+    /// The bands of the response time.
+    pub fn latency_bands(&self) -> impl Iterator<Item = &BandRow> {
+        let is_percentile = |metric: &str| {
+            let number = metric.strip_prefix('p');
+            number.is_some_and(|number| number.parse::<f64>().is_ok())
+        };
+        self.bands
+            .iter()
+            .filter(move |row| is_percentile(&row.metric))
     }
 
     /// Whether nothing at all succeeded, or the measurement cannot be believed.

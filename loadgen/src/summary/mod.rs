@@ -1,12 +1,14 @@
 //! The result of a run, as data: what `summary.json` holds and every report is made from.
 
 mod distribution;
+mod reasons;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 pub use distribution::{Bin, Distribution, Distributions, QuantilePoint};
+pub use reasons::Reasons;
 
 /// Key figures of one run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,7 +37,7 @@ pub struct Summary {
     pub error_rate: f64,
     /// Successful requests per second.
     pub throughput_rps: f64,
-    /// Rate that the schedule intended, if the model is open.
+    /// Arrivals per second that the schedule intended, if the model is open.
     pub intended_rps: Option<f64>,
     /// Requests that the schedule intended in the measured part but could not start.
     pub unsent: u64,
@@ -63,6 +65,18 @@ pub struct Summary {
     pub distributions: Distributions,
     /// Free figures by name (e.g. `littles_law_n`, `bytes_in_per_s`).
     pub extra: BTreeMap<String, f64>,
+}
+
+impl Summary {
+    /// Requests that an arrival of an open model makes on average, when it may be a whole flow;
+    /// none when an arrival is a request. `intended_rps` and `unsent` count arrivals.
+    #[must_use]
+    pub fn requests_per_arrival(&self) -> Option<f64> {
+        self.extra.get(Self::REQUESTS_PER_ARRIVAL).copied()
+    }
+
+    /// Name of that figure in `extra`.
+    pub const REQUESTS_PER_ARRIVAL: &str = "requests_per_arrival";
 }
 
 /// Load model.
@@ -162,6 +176,9 @@ pub struct Interval {
     pub p99_ms: f64,
     /// See `p50_ms`.
     pub max_ms: f64,
+    /// 99th percentile of the send lag of this second; none in a closed model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send_lag_p99_ms: Option<f64>,
 }
 
 /// Resources of one process over the measured part.

@@ -89,6 +89,7 @@ fn facts(peak_rps: Option<f64>, limit_rps: f64) -> Facts {
             max_rps: peak_rps,
             peak_rps,
             closed: None,
+            requests_per_arrival: None,
         },
         duration_s: 60.0,
         requests_total: None,

@@ -82,6 +82,18 @@ fn every_value_in_effect_names_where_it_comes_from() {
 }
 
 #[test]
+fn a_misspelt_variable_is_told_and_the_run_goes_on() {
+    let variables = [("WEIR_BENCH_USRES", "20"), ("WEIR_BENCH_DURATION", "30s")];
+    let output = weir_bench(&["run", "-s", "smoke", "--explain", "--json"], &variables);
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(
+        said.trim_end(),
+        "warning: `WEIR_BENCH_USRES` is no flag and is ignored: did you mean `WEIR_BENCH_USERS`?"
+    );
+}
+
+#[test]
 fn mistakes_are_told_under_the_name_of_where_they_were_made() {
     /// Arguments, environment, and what the message says.
     type Case = (

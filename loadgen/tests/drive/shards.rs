@@ -129,6 +129,53 @@ fn shards_of_an_open_run_are_the_whole_and_join_without_loss() {
 }
 
 #[test]
+fn a_joined_folder_is_judged_and_compared_like_any_other() {
+    let server = Server::start(|_| ok("x"));
+    let desk = Desk::new(&CLOSED.replace("'1s'", "'300ms'"));
+    let parts = run_shards(&desk, &server, 2, &[]);
+    let output = merge(&desk, &[&parts[0], &parts[1]]);
+    let code = output.status.code();
+    assert!(matches!(code, Some(0 | 5)), "{}", text(&output.stderr));
+    let summary = desk.path().join("whole/summary.json");
+    let believed = |summary: &Path, p95: Option<f64>| {
+        // A busy machine must not decide this test: the numbers are believed as they are.
+        let mut value = json(summary);
+        value["validity"] = serde_json::json!({"verdict": "valid", "reasons": []});
+        if let Some(p95) = p95 {
+            value["response"]["p95_ms"] = p95.into();
+        }
+        std::fs::write(summary, value.to_string()).unwrap();
+    };
+    believed(&summary, None);
+    let judged = |words: &[&str]| {
+        let output = desk.bench(words).output().unwrap();
+        let said = text(&output.stdout) + &text(&output.stderr);
+        (output.status.code(), said)
+    };
+
+    let (code, said) = judged(&["gate", "whole", "--slo", "p99<1h,errors<1%"]);
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = judged(&["gate", "whole", "--slo", "p50<1us"]);
+    assert_eq!(code, Some(3), "{said}");
+
+    // Against itself it is no worse; against half its response time it is.
+    let (code, said) = judged(&["compare", "whole", "--baseline", "whole"]);
+    assert_eq!(code, Some(0), "{said}");
+    let copied = desk.path().join("faster");
+    std::fs::create_dir(&copied).unwrap();
+    for file in ["run.json", "summary.json"] {
+        std::fs::copy(desk.path().join("whole").join(file), copied.join(file)).unwrap();
+    }
+    let p95 = json(&summary)["response"]["p95_ms"].as_f64().unwrap();
+    believed(&copied.join("summary.json"), Some(p95 / 2.0));
+    let (code, said) = judged(&["compare", "whole", "--baseline", "faster"]);
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("p95"), "{said}");
+    let (code, said) = judged(&["gate", "whole", "--slo", "p99<1h", "--baseline", "faster"]);
+    assert_eq!(code, Some(4), "{said}");
+}
+
+#[test]
 fn users_keep_their_numbers_and_do_the_same_as_in_the_unsplit_run() {
     // Who asked for what, in order, by user.
     type Seen = Arc<Mutex<BTreeMap<String, Vec<String>>>>;

@@ -391,11 +391,23 @@ async fn the_suite_runs_against_what_is_running() {
                 && ms("p99_ms") <= ms("max_ms")
         );
         assert!(folder.join(text(test, "file")).exists());
+        // Bands of the file beside the scenarios: four percentiles, and throughput by concurrency.
+        let bands = test["bands"].as_array().unwrap();
+        let of = |metric: &str| bands.iter().find(|row| row["metric"] == metric);
+        assert!(of("p50").is_some() && of("p99.9").is_some(), "{test}");
+        let throughput = of("throughput");
+        if text(test, "name") == "sequential" {
+            let row = throughput.unwrap();
+            assert_eq!(row["note"], "from concurrency 1 on");
+            assert_eq!(row["limits"], "at least 10.0/s");
+        }
     }
     let burst = &tests[2];
     let all_of_it = burst["requests"].as_u64().unwrap() + burst["unsent"].as_u64().unwrap();
     assert_eq!(all_of_it, 1000, "{burst}");
     assert!(done.stdout.contains("burst of 1000"), "{}", done.stdout);
+    let is_narrow = |line: &str| line.chars().count() <= 100;
+    assert!(done.stdout.lines().all(is_narrow), "{}", done.stdout);
     assert!(folder.join("report.html").exists());
 
     let words = all(&["no such test"]);

@@ -110,8 +110,13 @@ fn draw_into(
         .y_label_style(text.pos(Pos::new(HPos::Right, VPos::Center)))
         .draw()?;
     let mut stack = Vec::new();
+    let mut below: Option<&Series> = None;
     for series in &plot.series {
+        if let (Shape::Strip, Some(below)) = (series.shape, below) {
+            draw_strip(&mut chart, plot, series, below)?;
+        }
         draw_series(&mut chart, plot, series, &mut stack)?;
+        below = Some(series);
     }
     let (x_pixels, y_pixels) = chart.plotting_area().get_pixel_range();
     drop(chart);
@@ -152,7 +157,7 @@ fn draw_series(
                 chart.draw_series([Rectangle::new([corner, opposite], color.filled())])?;
             }
         }
-        Shape::Line | Shape::Filled | Shape::Dashed => {
+        Shape::Line | Shape::Filled | Shape::Strip | Shape::Dashed => {
             for run in runs(&series.points) {
                 let line: Vec<_> = run
                     .iter()
@@ -181,6 +186,43 @@ fn draw_series(
         }
     }
     Ok(())
+}
+
+/// Tints the area between a series and the one below it, where both have a value.
+fn draw_strip(
+    chart: &mut Chart<'_, '_>,
+    plot: &Plot,
+    upper: &Series,
+    lower: &Series,
+) -> Result<(), BackendError> {
+    let (red, green, blue) = upper.ink.rgb();
+    let color = RGBColor(red, green, blue);
+    for outline in strips(&upper.points, &lower.points) {
+        let outline: Vec<_> = outline
+            .into_iter()
+            .map(|(x, y)| (plot.x.position(x), plot.y.position(y)))
+            .collect();
+        chart.draw_series([Polygon::new(outline, color.mix(0.22))])?;
+    }
+    Ok(())
+}
+
+/// Outlines of the areas between two series with the same x: along the upper, back along the lower.
+fn strips(upper: &[Point], lower: &[Point]) -> Vec<Vec<(f64, f64)>> {
+    let both: Vec<_> = upper
+        .iter()
+        .zip(lower)
+        .map(|((x, above), (_, below))| above.zip(*below).map(|(above, below)| (*x, above, below)))
+        .collect();
+    both.split(Option::is_none)
+        .map(|run| run.iter().flatten())
+        .filter(|run| run.clone().count() > 1)
+        .map(|run| {
+            let there = run.clone().map(|(x, above, _)| (*x, *above));
+            let back = run.rev().map(|(x, _, below)| (*x, *below));
+            there.chain(back).collect()
+        })
+        .collect()
 }
 
 /// Splits a series at its gaps.
@@ -272,6 +314,24 @@ mod tests {
         assert!(token_css().contains("[stroke=\"#2563EB\"]{stroke:var(--ink1)}"));
         assert!(drawn.svg.contains("aria-label=\"Latency &lt;over>"));
         assert!(drawn.left < drawn.right && drawn.top < drawn.bottom);
+    }
+
+    #[test]
+    fn a_strip_lies_between_two_series_and_not_over_gaps() {
+        let upper = vec![
+            (0.0, Some(3.0)),
+            (1.0, Some(4.0)),
+            (2.0, None),
+            (3.0, Some(5.0)),
+        ];
+        let lower = vec![
+            (0.0, Some(1.0)),
+            (1.0, Some(2.0)),
+            (2.0, Some(2.0)),
+            (3.0, Some(2.0)),
+        ];
+        let outline = vec![(0.0, 3.0), (1.0, 4.0), (1.0, 2.0), (0.0, 1.0)];
+        assert_eq!(strips(&upper, &lower), [outline]);
     }
 
     #[test]

@@ -111,6 +111,8 @@ pub enum Shape {
     Line,
     /// A line, and the area under it tinted.
     Filled,
+    /// A line, and the area between it and the series before it tinted; their points have the same x.
+    Strip,
     /// A dashed line: something intended or required, not measured.
     Dashed,
     /// Bars of this width in data units, stacked on the bars of earlier series.
