@@ -96,9 +96,12 @@ fn shortened(text: &str) -> String {
 impl Outlook {
     fn of(scenario: &Scenario) -> Self {
         let length = scenario.duration.as_secs_f64();
+        // A flow counts as all its steps.
+        let steps = scenario.requests_per_start();
         let (requests, exact, peak_rps) = match &scenario.load {
             Load::Closed(closed) => {
-                let cycle = closed.cycle().as_secs_f64();
+                let cycle = scenario.mean_cycle().unwrap_or_default().as_secs_f64();
+                let cycle = cycle / steps;
                 let offered = |users: f64| (cycle > 0.0).then(|| users / cycle);
                 let most = offered(closed.mean_users()).map(|rate| rate * length);
                 (most, false, offered(f64::from(closed.users)))
@@ -108,9 +111,17 @@ impl Outlook {
                     .limited_to(scenario.requests_total);
                 let all = std::iter::from_fn(|| pacer.next_event());
                 let measured = all.filter(|at| *at >= scenario.warmup).count();
-                (Some(measured as f64), true, Some(open.peak_rate()))
+                (
+                    Some(measured as f64 * steps),
+                    scenario.flows.is_empty(),
+                    Some(open.peak_rate() * steps),
+                )
             }
-            Load::Open(open) => (Some(open.expected()), false, Some(open.peak_rate())),
+            Load::Open(open) => (
+                Some(open.expected() * steps),
+                false,
+                Some(open.peak_rate() * steps),
+            ),
         };
         let requests = match (requests, scenario.requests_total.map(|total| total as f64)) {
             (Some(requests), Some(total)) => Some(requests.min(total)),
