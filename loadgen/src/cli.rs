@@ -64,6 +64,9 @@ pub enum Command {
     Versus(crate::versus::command::Args),
     /// Compare load generators: the wire and session engines beside wrk, hey, h2load and Locust.
     Engines(crate::calibrate::engines::Args),
+    /// Be narrowed to some cores and memory, then become another program (what topologies start).
+    #[command(hide = true)]
+    Confined(crate::topology::confine::Args),
     /// Find the generator's own ceiling on this machine, and keep it.
     Calibrate(crate::calibrate::command::Args),
     /// Drive for minutes and judge the generator itself: memory and its growth, lateness, failures.
@@ -130,6 +133,7 @@ impl Cli {
             Command::Versus(args) => crate::versus::command::execute(args),
             Command::Engines(args) => crate::calibrate::engines::execute(args),
             Command::Calibrate(args) => crate::calibrate::command::execute(args),
+            Command::Confined(args) => crate::topology::confine::execute(args),
             Command::SelfCheck(args) => crate::calibrate::selfcheck::execute(args),
         }
     }

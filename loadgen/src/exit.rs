@@ -1,5 +1,6 @@
 //! What the exit codes of `weir-bench` mean, and how an error becomes one.
 
+use crate::stdio;
 use std::{fmt, process::ExitCode};
 
 /// Exit codes, stable for scripts.
@@ -76,7 +77,7 @@ impl std::error::Error for Usage {}
 
 /// Prints an error, causes included, and says which exit code it deserves.
 pub fn report(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error:#}");
+    stdio::note(format_args!("error: {error:#}"));
     if error.chain().any(|cause| cause.is::<Usage>()) {
         Exit::Usage.into()
     } else {

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     exit::{Exit, Usage},
+    stdio,
     versus::{
         machine::{Cores, Machine},
         order::{Spread, interleaved},
@@ -103,10 +104,10 @@ impl Servers {
 async fn calibrate(args: Args, ways: Vec<Way>) -> anyhow::Result<ExitCode> {
     let machine = Machine::here();
     if machine.is_busy() {
-        eprintln!(
+        stdio::note(format_args!(
             "note: the load average is {:.2}: the ceiling will come out too low",
             machine.load_1min
-        );
+        ));
     }
     let dir = tempfile::tempdir()?;
     let cores = Cores::share(machine.cores);
@@ -134,14 +135,14 @@ async fn calibrate(args: Args, ways: Vec<Way>) -> anyhow::Result<ExitCode> {
         let (Some(rate), Some(cpu)) = (of(|t| t.flat.rate), of(|t| t.cpu_us)) else {
             continue;
         };
-        println!(
+        stdio::line(format_args!(
             "{:<14} {:>8} requests/s on one thread ({}–{}), {:.1} µs CPU/request",
             way,
             number(rate.median, 0),
             number(rate.min, 0),
             number(rate.max, 0),
             cpu.median
-        );
+        ))?;
         let ceiling = Ceiling {
             rate: rate.median,
             min: rate.min,
@@ -152,10 +153,10 @@ async fn calibrate(args: Args, ways: Vec<Way>) -> anyhow::Result<ExitCode> {
         ceilings.insert(way, ceiling);
     }
     if let Some((engine, _)) = ceilings.iter().find(|(_, ceiling)| !ceiling.is_steady()) {
-        eprintln!(
+        stdio::note(format_args!(
             "the runs of {engine} differ too much to call any of them the ceiling: nothing was kept; \
              calibrate again when this machine is quiet"
-        );
+        ));
         return Ok(Exit::Invalid.into());
     }
     let calibration = Calibration {
@@ -169,9 +170,9 @@ async fn calibrate(args: Args, ways: Vec<Way>) -> anyhow::Result<ExitCode> {
     };
     let calibration = calibration.with_others_of(&args.output);
     calibration.write(&args.output)?;
-    println!(
+    stdio::line(format_args!(
         "kept in {}; runs above 50 % of it carry a warning, above 80 % they are invalid",
         args.output.display()
-    );
+    ))?;
     Ok(Exit::Passed.into())
 }

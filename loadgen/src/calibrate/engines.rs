@@ -20,6 +20,7 @@ use super::{
 use crate::{
     exit::{Exit, Usage},
     scenario::Engine,
+    stdio,
     units::Rate,
     versus::{
         machine::{Cores, Machine},
@@ -43,6 +44,10 @@ pub struct Args {
     /// Connections, each asking again as soon as it is answered.
     #[arg(long, default_value_t = 64, value_name = "N")]
     pub connections: u32,
+    /// One round of one second with four connections, and no comparison of latencies: whether
+    /// everything works, not how fast it is.
+    #[arg(long, conflicts_with_all = ["rounds", "seconds", "connections"])]
+    pub quick: bool,
     /// What answers.
     #[arg(long, value_enum, default_value_t = Source::Null)]
     pub upstream: Source,
@@ -74,7 +79,11 @@ pub struct Args {
 /// # Errors
 ///
 /// When wrk is missing, a generator fails, or the comparison is interrupted.
-pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
+pub fn execute(mut args: Args) -> anyhow::Result<ExitCode> {
+    if args.quick {
+        (args.rounds, args.seconds, args.connections) = (1, 1, 4);
+        args.no_agreement = true;
+    }
     if args.rounds == 0 || args.seconds == 0 || args.connections == 0 {
         return Err(
             Usage::new("`--rounds`, `--seconds` and `--connections` must be at least 1").into(),
@@ -87,7 +96,7 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
             rate: args.rate,
         };
         let flat = inner::drive(way, target, load)?;
-        println!("{}", serde_json::to_string(&flat)?);
+        stdio::line(format_args!("{}", serde_json::to_string(&flat)?))?;
         return Ok(Exit::Passed.into());
     }
     until_interrupted(compare(args))
@@ -151,14 +160,14 @@ async fn compare(args: Args) -> anyhow::Result<ExitCode> {
             every_latency: None,
         };
         let turn = driver.turn(&order, round).await?;
-        eprintln!(
+        stdio::note(format_args!(
             "round {}/{} · {:<8} {:>8} requests/s  {:>5.2} µs CPU/request",
             round + 1,
             args.rounds,
             turn.name,
             number(turn.flat.rate, 0),
             turn.cpu_us
-        );
+        ));
         turns.push(turn);
     }
     drop(servers);
@@ -178,9 +187,9 @@ async fn compare(args: Args) -> anyhow::Result<ExitCode> {
         turns,
         agreement,
     };
-    println!("{}", report.text(&drivers));
+    stdio::line(format_args!("{}", report.text(&drivers)))?;
     if let Some(agreement) = &report.agreement {
-        println!("\n{}", agreement.text());
+        stdio::line(format_args!("\n{}", agreement.text()))?;
     }
     if let Some(file) = &args.json {
         if let Some(parent) = file.parent() {
@@ -188,7 +197,7 @@ async fn compare(args: Args) -> anyhow::Result<ExitCode> {
         }
         std::fs::write(file, serde_json::to_vec_pretty(&report)?)
             .with_context(|| format!("cannot write {}", file.display()))?;
-        println!("all figures: {}", file.display());
+        stdio::line(format_args!("all figures: {}", file.display()))?;
     }
     Ok(Exit::Passed.into())
 }
@@ -206,7 +215,9 @@ fn drivers(args: &Args, dir: &Path, core: Option<usize>) -> anyhow::Result<Vec<D
     drivers.extend(Driver::others(dir)?);
     for name in ["h2load", "hey", "locust"] {
         if !drivers.iter().any(|driver| driver.name() == name) {
-            eprintln!("note: {name} is not installed and not compared");
+            stdio::note(format_args!(
+                "note: {name} is not installed and not compared"
+            ));
         }
     }
     Ok(drivers)

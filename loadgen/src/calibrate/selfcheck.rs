@@ -12,6 +12,7 @@ use crate::{
     run::{self, NoProgress, Outcome, Phase, Progress, RunOptions, StopToken, Target, Tick},
     sample::{Sampler, Watched, estimate_growth},
     scenario::{Engine, Scenario},
+    stdio,
     summary::{Summary, Verdict},
     units::{Rate, format_duration, parse_duration},
     versus::{
@@ -137,19 +138,19 @@ async fn check(args: Args) -> anyhow::Result<ExitCode> {
     let address = *servers.addresses.first().context("no server runs")?;
     let target = Target::new(&[format!("{scheme}://{address}")], &[])?;
     let scenario = scenario(&args)?;
-    eprintln!(
+    stdio::note(format_args!(
         "{} requests/s for {} through {} over {} connections",
         args.rate.get(),
         format_duration(args.duration),
         args.way,
         args.connections
-    );
+    ));
     let way = args.way;
     let driven = tokio::task::spawn_blocking(move || drive(&scenario, &target, way));
     let (summary, samples) = driven.await??;
     drop(servers);
     let check = judge(&args, machine, &summary, &samples);
-    println!("{}", describe(&check));
+    stdio::line(format_args!("{}", describe(&check)))?;
     if let Some(file) = &args.json {
         if let Some(parent) = file.parent() {
             std::fs::create_dir_all(parent)?;

@@ -107,7 +107,7 @@ impl<'a> Received<'a> {
     }
 
     /// The body without its content coding.
-    fn decoded(&self) -> Result<Cow<'a, [u8]>, FailureKind> {
+    pub(crate) fn decoded(&self) -> Result<Cow<'a, [u8]>, FailureKind> {
         let coding = self.headers.first("content-encoding").unwrap_or_default();
         let coding = coding.to_ascii_lowercase();
         if matches!(coding.as_slice(), b"" | b"identity") || self.size == 0 {

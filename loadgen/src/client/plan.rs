@@ -301,7 +301,12 @@ impl Plan {
         self.bases.get(lane as usize % self.bases.len().max(1))
     }
 
-    /// Finds the token in the answer to a login; `None` if the login has none.
+    /// Whether there is a login whose answer holds a token.
+    pub(crate) fn has_token(&self) -> bool {
+        matches!(self.login, Some((_, Some(_))))
+    }
+
+    /// Finds the token in the answer to a login, its body decoded; `None` if the login has none.
     pub(crate) fn token(&self, body: &[u8]) -> Result<Option<String>, String> {
         let Some((_, Some(path))) = &self.login else {
             return Ok(None);

@@ -25,6 +25,7 @@ use crate::{
     },
     run::StopToken,
     scenario::{Overrides, Scenario},
+    stdio,
     topology::{TopologyError, TopologySpec},
     view::LiveProgress,
 };
@@ -184,7 +185,10 @@ fn run_all(
         let mut run = once()?;
         let rest: Duration = orders.iter().skip(index).map(length_of).sum();
         if run.is_invalid() && begun.elapsed() + rest + lengths.scaling.total() < BUDGET {
-            eprintln!("{label} again: {}", run.summary.validity.reasons.join("; "));
+            stdio::note(format_args!(
+                "{label} again: {}",
+                run.summary.validity.reasons.join("; ")
+            ));
             run = once()?;
         }
         let same_load = |other: &&Measured| other.summary.scenario == run.summary.scenario;

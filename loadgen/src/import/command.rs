@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{BufWriter, Write as _},
+    io::BufWriter,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -13,6 +13,7 @@ use super::{Choice, Draft, Shape, access_log, har, openapi};
 use crate::{
     exit::{Exit, Usage},
     scenario::Scenario,
+    stdio,
 };
 
 /// Arguments of `weir-bench import`.
@@ -149,7 +150,11 @@ fn replay(file: &Path, trace: Option<&Path>, common: &Common) -> anyhow::Result<
     let writing = || format!("writing the trace {}", trace.display());
     let out = File::create(&trace).with_context(writing)?;
     log.write_trace(BufWriter::new(out)).with_context(writing)?;
-    eprintln!("{}: {} requests", trace.display(), log.trace.len());
+    stdio::note(format_args!(
+        "{}: {} requests",
+        trace.display(),
+        log.trace.len()
+    ));
     write_scenario(&log.draft, common, false)?;
     if let Some(output) = &common.output {
         Scenario::load(&output.to_string_lossy()).context("what was written cannot be loaded")?;
@@ -168,12 +173,16 @@ fn write_scenario(draft: &Draft, common: &Common, check: bool) -> anyhow::Result
         Some(path) => {
             std::fs::write(path, &toml)
                 .with_context(|| format!("writing the scenario {}", path.display()))?;
-            eprintln!("{}: {} requests", path.display(), draft.requests());
+            stdio::note(format_args!(
+                "{}: {} requests",
+                path.display(),
+                draft.requests()
+            ));
             for note in &draft.notes {
-                eprintln!("  {}", note.replace('\n', "\n  "));
+                stdio::note(format_args!("  {}", note.replace('\n', "\n  ")));
             }
         }
-        None => std::io::stdout().lock().write_all(toml.as_bytes())?,
+        None => stdio::text(&toml)?,
     }
     Ok(())
 }

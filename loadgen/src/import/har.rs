@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use reqwest::Url;
 use serde::Deserialize;
 
@@ -107,6 +108,45 @@ struct PostData {
     mime_type: String,
     #[serde(default)]
     text: String,
+    /// `base64` for bodies that are not text.
+    #[serde(default)]
+    encoding: String,
+    /// Fields of a form, by some recorders instead of the text.
+    #[serde(default)]
+    params: Vec<Param>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Param {
+    name: String,
+    #[serde(default)]
+    value: String,
+    /// Of an uploaded file, whose content is not recorded as a field.
+    file_name: Option<String>,
+}
+
+impl PostData {
+    /// The body as text, empty if there is none; `None` if a scenario cannot say it.
+    fn body(&self) -> Option<String> {
+        if self.encoding.eq_ignore_ascii_case("base64") {
+            let packed: String = self.text.split_whitespace().collect();
+            let bytes = BASE64_STANDARD.decode(packed).ok()?;
+            return String::from_utf8(bytes).ok();
+        }
+        if !self.text.is_empty() || self.params.is_empty() {
+            return Some(self.text.clone());
+        }
+        let form = self
+            .mime_type
+            .starts_with("application/x-www-form-urlencoded");
+        if !form || self.params.iter().any(|param| param.file_name.is_some()) {
+            return None;
+        }
+        let pairs = self.params.iter().map(|param| (&param.name, &param.value));
+        let url = Url::parse_with_params("http://form/", pairs).ok()?;
+        url.query().map(str::to_owned)
+    }
 }
 
 #[derive(Deserialize)]
@@ -120,6 +160,7 @@ struct Skipped {
     unsafe_methods: usize,
     failed: usize,
     not_http: usize,
+    no_text: usize,
     secrets: usize,
 }
 
@@ -208,6 +249,10 @@ fn note(draft: &mut Draft, skipped: &Skipped) {
         "entries without an http or https URL were left out.",
     );
     draft.note(
+        skipped.no_text,
+        "requests were left out whose body a scenario cannot hold: bytes that are not UTF-8 text, or an upload recorded without its content.",
+    );
+    draft.note(
         skipped.secrets,
         "secrets (Authorization, cookies, tokens, passwords) were left out; log in with [login], or take them over with --keep-secrets.",
     );
@@ -217,7 +262,12 @@ fn nothing(path: &Path, host: &str, hosts: &[String], skipped: &Skipped) -> Impo
     let mut names: Vec<_> = hosts.iter().map(String::as_str).collect();
     names.sort_unstable();
     names.dedup();
-    let message = if skipped.unsafe_methods > 0 {
+    let message = if skipped.no_text > 0 && skipped.unsafe_methods == 0 {
+        format!(
+            "the bodies of all {} requests to {host} are not text, which a scenario cannot hold",
+            skipped.no_text
+        )
+    } else if skipped.unsafe_methods > 0 {
         format!(
             "all {} requests to {host} change something; --all-methods takes them over",
             skipped.unsafe_methods
@@ -290,18 +340,22 @@ fn item(entry: &Entry, choice: Choice, skipped: &mut Skipped) -> Option<Item> {
         }
         headers.insert(name, value.clone());
     }
-    let body = request
-        .post_data
-        .as_ref()
-        .filter(|data| !data.text.is_empty());
-    let body = body.map(|data| {
-        if choice.keep_secrets {
-            return data.text.clone();
+    let body = match &request.post_data {
+        None => None,
+        Some(data) => {
+            let Some(text) = data.body() else {
+                skipped.no_text += 1;
+                return None;
+            };
+            let (text, hidden) = if choice.keep_secrets {
+                (text, 0)
+            } else {
+                body_without_secrets(&text, &data.mime_type)
+            };
+            skipped.secrets += hidden;
+            Some(text).filter(|text| !text.is_empty())
         }
-        let (body, hidden) = body_without_secrets(&data.text, &data.mime_type);
-        skipped.secrets += hidden;
-        body
-    });
+    };
     Some(Item {
         method,
         path,

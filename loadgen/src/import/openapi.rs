@@ -9,6 +9,9 @@ use super::{Choice, Draft, ImportError, draft::Item, read, schema::Schemas};
 
 const METHODS: [&str; 7] = ["get", "head", "options", "post", "put", "patch", "delete"];
 
+/// Media type of a form.
+const FORM: &str = "application/x-www-form-urlencoded";
+
 const LOAD: &str = "duration = \"1m\"
 
 [load]
@@ -52,7 +55,7 @@ pub fn openapi(path: &Path, name: &str, choice: Choice) -> Result<Draft, ImportE
     let schemas = Schemas {
         document: &document,
     };
-    let (mut left_out, mut secured) = (0, 0);
+    let (mut left_out, mut secured, mut unmade) = (0, 0, 0);
     for (pattern, operations) in paths {
         let operations = schemas.resolve(operations);
         for method in METHODS {
@@ -75,6 +78,7 @@ pub fn openapi(path: &Path, name: &str, choice: Choice) -> Result<Draft, ImportE
                 shared: operations.get("parameters"),
                 operation,
             };
+            unmade += usize::from(matches!(operation.body(), Body::Unmade(_)));
             draft.items.push(operation.item(method, &base, pattern));
         }
     }
@@ -94,6 +98,10 @@ pub fn openapi(path: &Path, name: &str, choice: Choice) -> Result<Draft, ImportE
     draft.note(
         secured,
         "of the operations need authentication: add [login], or a header with {{var.NAME}}.",
+    );
+    draft.note(
+        unmade,
+        "of the operations take a body that is not made here (multipart, XML, bytes): they are WITHOUT ITS BODY below; write one by hand, or remove them.",
     );
     draft.note(
         left_out,
@@ -180,23 +188,33 @@ impl<'d> Operation<'d> {
             .map(|(name, parameter)| (name, self.value_of(parameter)))
             .filter(|(_, value)| http::HeaderValue::from_str(value).is_ok())
             .collect();
-        let body = self.body();
-        if let Some((kind, _)) = &body
-            && kind != "application/json"
-        {
-            headers.push(("content-type".into(), kind.clone()));
-        }
-        let remark = ["summary", "operationId"]
+        let (body, missing) = match self.body() {
+            Body::None => (None, None),
+            Body::Made(kind, text) => {
+                if kind != "application/json" {
+                    headers.push(("content-type".into(), kind));
+                }
+                (Some(text), None)
+            }
+            Body::Unmade(kind) => (None, Some(kind)),
+        };
+        let summary = ["summary", "operationId"]
             .iter()
             .find_map(|key| self.operation.get(key).and_then(Value::as_str));
+        let missing = missing.map(|kind| format!("WITHOUT ITS BODY, {kind}: write one by hand"));
+        let remarks: Vec<_> = summary
+            .map(str::to_owned)
+            .into_iter()
+            .chain(missing)
+            .collect();
         Item {
             method: method.to_ascii_uppercase(),
             path,
             headers,
-            body: body.map(|(_, body)| body),
+            body,
             template: true,
             statuses: self.good_statuses(),
-            remark: remark.map(str::to_owned),
+            remark: (!remarks.is_empty()).then(|| remarks.join(" · ")),
             ..Item::default()
         }
     }
@@ -252,32 +270,74 @@ impl<'d> Operation<'d> {
             .text(parameter.get("schema").unwrap_or(parameter))
     }
 
-    /// Media type and body.
-    fn body(&self) -> Option<(String, String)> {
-        if let Some(body) = self.operation.get("requestBody") {
-            let content = self.schemas.resolve(body).get("content")?.as_object()?;
-            let json = content
-                .iter()
-                .find(|(kind, _)| kind.contains("json"))
-                .or_else(|| content.iter().next());
-            let (kind, media) = json?;
-            let first = media.get("examples").and_then(Value::as_object);
-            let first = first.and_then(|examples| examples.values().next());
-            let first = first.and_then(|example| self.schemas.resolve(example).get("value"));
-            let example = media.get("example").or(first);
-            let text = match example {
-                Some(Value::String(text)) if !kind.contains("json") => {
-                    text.replace("{{", "{{\"{{\"}}")
-                }
-                Some(value) => value.to_string().replace("{{", "{{\"{{\"}}"),
-                None => self.schemas.json(media.get("schema")?),
-            };
-            return Some((kind.clone(), text));
+    fn body(&self) -> Body {
+        let Some(body) = self.operation.get("requestBody") else {
+            return self.body_of_swagger();
+        };
+        let content = self.schemas.resolve(body).get("content");
+        let Some(content) = content.and_then(Value::as_object) else {
+            return Body::None;
+        };
+        let ways: [fn(&str) -> bool; 3] = [is_json, is_form, |kind| kind.starts_with("text/")];
+        let best = ways
+            .iter()
+            .find_map(|good| content.iter().find(|(kind, _)| good(kind)));
+        let Some((kind, media)) = best.or_else(|| content.iter().next()) else {
+            return Body::None;
+        };
+        match self.text_of(kind, media) {
+            Some(text) => Body::Made(kind.clone(), text),
+            None => Body::Unmade(kind.clone()),
         }
+    }
+
+    /// The body of a media type, from its example or its schema; `None` if it cannot be made.
+    fn text_of(&self, kind: &str, media: &'d Value) -> Option<String> {
+        let first = media.get("examples").and_then(Value::as_object);
+        let first = first.and_then(|examples| examples.values().next());
+        let first = first.and_then(|example| self.schemas.resolve(example).get("value"));
+        let example = media.get("example").or(first);
+        match (example, media.get("schema")) {
+            (Some(Value::String(text)), _) if !is_json(kind) => Some(literal(text)),
+            (Some(value), _) if is_json(kind) => Some(literal(&value.to_string())),
+            (Some(Value::Object(fields)), _) if is_form(kind) => {
+                let fields = fields.iter().map(|(name, value)| {
+                    let text = value
+                        .as_str()
+                        .map_or_else(|| value.to_string(), str::to_owned);
+                    (name.clone(), literal(&text))
+                });
+                Some(form(fields))
+            }
+            (None, Some(schema)) if is_json(kind) => Some(self.schemas.json(schema)),
+            (None, Some(schema)) if is_form(kind) => Some(form(self.schemas.fields(schema))),
+            (None, Some(schema)) if kind == "text/plain" => Some(self.schemas.text(schema)),
+            _ => None,
+        }
+    }
+
+    /// Swagger 2 writes the body among the parameters.
+    fn body_of_swagger(&self) -> Body {
         let parameters = self.parameters();
         let body = parameters.iter().find(|((place, _), _)| place == "body");
-        let schema = body.and_then(|(_, parameter)| parameter.get("schema"))?;
-        Some(("application/json".into(), self.schemas.json(schema)))
+        if let Some(schema) = body.and_then(|(_, parameter)| parameter.get("schema")) {
+            return Body::Made("application/json".into(), self.schemas.json(schema));
+        }
+        let fields: Vec<_> = parameters
+            .iter()
+            .filter(|((place, _), _)| place == "formData")
+            .collect();
+        let is_file = |parameter: &Value| parameter.get("type") == Some(&Value::from("file"));
+        if fields.is_empty() {
+            return Body::None;
+        }
+        if fields.iter().any(|(_, parameter)| is_file(parameter)) {
+            return Body::Unmade("multipart/form-data".into());
+        }
+        let fields = fields
+            .iter()
+            .map(|((_, name), parameter)| (name.clone(), self.value_of(parameter)));
+        Body::Made(FORM.into(), form(fields))
     }
 
     /// The statuses of success that the document names.
@@ -292,6 +352,38 @@ impl<'d> Operation<'d> {
         good.sort_unstable();
         good
     }
+}
+
+/// The body of an operation.
+enum Body {
+    /// It has none.
+    None,
+    /// Media type and template.
+    Made(String, String),
+    /// One of this media type, which is not made here.
+    Unmade(String),
+}
+
+fn is_json(kind: &str) -> bool {
+    kind.contains("json")
+}
+
+fn is_form(kind: &str) -> bool {
+    kind.starts_with(FORM)
+}
+
+/// Fields of a form as they are sent; the values are templates.
+fn form(fields: impl IntoIterator<Item = (String, String)>) -> String {
+    let pairs: Vec<_> = fields
+        .into_iter()
+        .map(|(name, value)| format!("{}={}", encoded(&name), encoded_value(&value)))
+        .collect();
+    pairs.join("&")
+}
+
+/// Text without placeholders.
+fn literal(text: &str) -> String {
+    text.replace("{{", "{{\"{{\"}}")
 }
 
 fn is_required(parameter: &Value) -> bool {

@@ -44,6 +44,29 @@ impl<'d> Schemas<'d> {
         out
     }
 
+    /// Names and values of an object's properties, each as it stands in a form.
+    pub(super) fn fields(&self, schema: &'d Value) -> Vec<(String, String)> {
+        self.fields_at(schema, 0)
+    }
+
+    fn fields_at(&self, schema: &'d Value, depth: usize) -> Vec<(String, String)> {
+        let schema = self.resolve(schema);
+        let mut fields = Vec::new();
+        if depth < DEEPEST {
+            let all = schema.get("allOf").and_then(Value::as_array);
+            for part in all.into_iter().flatten() {
+                fields.extend(self.fields_at(part, depth + 1));
+            }
+        }
+        let properties = schema.get("properties").and_then(Value::as_object);
+        for (name, property) in properties.into_iter().flatten() {
+            if self.resolve(property).get("readOnly") != Some(&Value::Bool(true)) {
+                fields.push((name.clone(), self.text(property)));
+            }
+        }
+        fields
+    }
+
     fn value(&self, schema: &'d Value, depth: usize) -> Made {
         let schema = self.resolve(schema);
         for key in ["example", "const", "default"] {

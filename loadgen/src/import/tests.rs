@@ -318,3 +318,167 @@ fn a_log_that_is_none_is_refused_with_its_line() {
     );
     assert!(refuse("").ends_with("nothing to import: it holds no requests"));
 }
+
+#[test]
+fn recorded_bodies_that_are_text_are_sent_and_others_are_named() {
+    let entry = |data: &str| {
+        format!(
+            r#"{{"startedDateTime": "2026-03-01T12:00:00Z", "request": {{"method": "POST",
+                "url": "https://shop.example/a", "headers": [], "postData": {data}}},
+                "response": {{"status": 200}}}}"#
+        )
+    };
+    let form = r#""mimeType": "application/x-www-form-urlencoded""#;
+    let entries = [
+        // {"größe": 1}, wrapped as some recorders do; then bytes that are no text.
+        r#"{"mimeType": "application/json", "encoding": "base64", "text": "eyJncsO2w59l\r\nIjogMX0="}"#,
+        r#"{"mimeType": "image/png", "encoding": "base64", "text": "iVBORw0KGgo="}"#,
+        &format!(r#"{{{form}, "params": [{{"name": "a b", "value": "1&2"}}, {{"name": "c", "value": ""}}]}}"#),
+        &format!(r#"{{{form}, "params": [{{"name": "f", "fileName": "x.png"}}]}}"#),
+        r#"{"mimeType": "multipart/form-data; boundary=x", "params": [{"name": "a", "value": "1"}]}"#,
+        r#"{"mimeType": "text/plain", "text": "as it is"}"#,
+    ]
+    .map(entry);
+    let recording = file(
+        ".har",
+        &format!("{{\"log\": {{\"entries\": [{}]}}}}", entries.join(",")),
+    );
+    let draft = har(recording.path(), "shop", None, Shape::Requests, EVERYTHING).unwrap();
+    let toml = draft.to_toml();
+    assert!(
+        toml.contains("# 3 requests were left out whose body a scenario cannot hold"),
+        "{toml}"
+    );
+    let scenario = Scenario::parse(&toml, "t").unwrap();
+    let bodies: Vec<_> = scenario
+        .requests
+        .iter()
+        .map(|request| request.body.as_ref().unwrap().fixed().unwrap())
+        .collect();
+    assert_eq!(bodies, ["{\"größe\": 1}", "a+b=1%262&c=", "as it is"]);
+}
+
+#[test]
+fn forms_are_built_and_bodies_that_are_not_are_named() {
+    let document = file(
+        ".yaml",
+        r"
+openapi: 3.0.0
+paths:
+  /login:
+    post:
+      requestBody:
+        content:
+          application/xml: { schema: { type: string } }
+          application/x-www-form-urlencoded:
+            schema:
+              allOf:
+                - properties: { name: { example: 'a b' }, id: { readOnly: true } }
+                - properties: { 'n=': { type: integer, minimum: 7, maximum: 7 } }
+  /example:
+    post:
+      requestBody:
+        content:
+          application/x-www-form-urlencoded:
+            example: { q: 'x&y', count: 3 }
+  /upload:
+    post:
+      summary: Sends a file
+      requestBody:
+        content:
+          multipart/form-data: { schema: { properties: { file: { type: string, format: binary } } } }
+  /text:
+    post:
+      requestBody:
+        content:
+          text/plain: { schema: { type: string, example: 'hello' } }
+",
+    );
+    let toml = openapi(document.path(), "forms", EVERYTHING)
+        .unwrap()
+        .to_toml();
+    assert!(
+        toml.contains("# 1 of the operations take a body that is not made here"),
+        "{toml}"
+    );
+    assert!(
+        toml.contains("# Sends a file · WITHOUT ITS BODY, multipart/form-data"),
+        "{toml}"
+    );
+    let scenario = Scenario::parse(&toml, "t").unwrap();
+    let request = |path: &str| {
+        let mut requests = scenario.requests.iter();
+        requests.find(|r| r.path.source() == path).unwrap()
+    };
+    let rendered = |path: &str| {
+        let body = request(path).body.as_ref().unwrap();
+        let state = crate::scenario::UserState::new(1, 0, &[]);
+        body.render(crate::scenario::Place::Body, &state, &mut rand::rng())
+            .to_string()
+    };
+    assert_eq!(rendered("/login"), "name=a%20b&n%3D=7");
+    let fields = rendered("/example");
+    assert!(
+        ["q=x%26y&count=3", "count=3&q=x%26y"].contains(&fields.as_str()),
+        "{fields}"
+    );
+    assert_eq!(rendered("/text"), "hello");
+    assert!(request("/upload").body.is_none());
+    assert_eq!(
+        request("/login").headers[0].1.fixed(),
+        Some("application/x-www-form-urlencoded")
+    );
+}
+
+#[test]
+fn forms_of_swagger_2_are_parameters() {
+    let document = file(
+        ".json",
+        r#"{"swagger": "2.0", "paths": {
+            "/f": {"post": {"parameters": [
+                {"in": "formData", "name": "a", "type": "integer", "minimum": 3, "maximum": 3},
+                {"in": "formData", "name": "b", "type": "string", "default": "x y"}]}},
+            "/u": {"post": {"parameters": [{"in": "formData", "name": "f", "type": "file"}]}}}}"#,
+    );
+    let toml = openapi(document.path(), "forms", EVERYTHING)
+        .unwrap()
+        .to_toml();
+    assert!(toml.contains(r#"body = "a={{int 3 3}}&b=x%20y""#), "{toml}");
+    assert!(
+        toml.contains("WITHOUT ITS BODY, multipart/form-data"),
+        "{toml}"
+    );
+    Scenario::parse(&toml, "t").unwrap();
+}
+
+#[test]
+fn a_compressed_access_log_is_read_like_any_other() {
+    let line = |second: u32| {
+        format!(
+            "1.2.3.4 - - [10/Oct/2025:13:55:{second:02} +0200] \"GET /{second} HTTP/1.1\" 200 5 \"-\" \"-\"\n"
+        )
+    };
+    let plain: String = (0..30).map(line).collect();
+    let log = file(".log", &plain);
+    // Two members, as when compressed logs are put together.
+    let mut packed = Vec::new();
+    for half in [
+        &plain.as_bytes()[..plain.len() / 2],
+        &plain.as_bytes()[plain.len() / 2..],
+    ] {
+        let mut encoder = flate2::write::GzEncoder::new(&mut packed, flate2::Compression::fast());
+        encoder.write_all(half).unwrap();
+        encoder.finish().unwrap();
+    }
+    let mut gz = tempfile::Builder::new()
+        .suffix(".log.gz")
+        .tempfile()
+        .unwrap();
+    gz.write_all(&packed).unwrap();
+    let read = |path| access_log(path, "log", "t.jsonl", Choice::default()).unwrap();
+    let (a, b) = (read(log.path()), read(gz.path()));
+    assert_eq!(b.trace.len(), 30);
+    assert_eq!(format!("{:?}", a.trace), format!("{:?}", b.trace));
+    let broken = file(".gz", "not gzip at all");
+    assert!(access_log(broken.path(), "log", "t.jsonl", Choice::default()).is_err());
+}

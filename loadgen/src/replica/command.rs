@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     exit::{Exit, Usage},
+    stdio,
     units::parse_duration,
 };
 
@@ -179,7 +180,7 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
             .with_context(|| format!("writing the ports file {}", path.display()))?;
     }
     for address in &addresses {
-        println!("{} listens on {address}", config.name);
+        stdio::line(format_args!("{} listens on {address}", config.name))?;
     }
     serve(config, tls, listeners, stopped)?;
     Ok(Exit::Passed.into())

@@ -94,6 +94,20 @@ pub struct TopologyRecord {
     pub replicas: Vec<ReplicaRecord>,
     /// Requests per second that the declared capacity of all replicas allows.
     pub capacity_rps: f64,
+    /// Processes that may use only a part of the machine; empty when none is bounded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bounds: Vec<BoundsRecord>,
+}
+
+/// What a process may use of the machine, as the kernel shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BoundsRecord {
+    /// Its name: `weir`, `replica-1`, …
+    pub process: String,
+    /// Cores that it may run on.
+    pub cores: Vec<u32>,
+    /// Most address space, bytes; `None` without a bound.
+    pub address_space_bytes: Option<u64>,
 }
 
 /// One replica with its declared capacity.

@@ -221,6 +221,11 @@ fn record(id: &str, topology: &str, summary: &Summary) -> RunRecord {
             proxy: true,
             replicas: vec![capacity("127.0.0.1:40001"), capacity("127.0.0.1:40002")],
             capacity_rps: 1600.0,
+            bounds: vec![BoundsRecord {
+                process: "weir".into(),
+                cores: vec![1],
+                address_space_bytes: Some(512 << 20),
+            }],
         }),
         scenario: json!({"name": "rate", "load": {"model": "open"}}),
         proxy_config: Some("[admin]\nlisten = \"127.0.0.1:0\"\n".into()),

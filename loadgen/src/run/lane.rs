@@ -214,19 +214,26 @@ impl<C: Client> Lane<C> {
         failure: Option<FailureKind>,
         took: Duration,
     ) -> Result<(), (FailureKind, String)> {
-        let named = |kind: FailureKind| {
-            let text = format!("{}: {}", kind.name(), kind.likely_cause());
-            (kind, text)
-        };
         if let Some(kind) = failure.or_else(|| self.judge(login, took)) {
             return Err(named(kind));
         }
-        let token = self.shared.plan.token(self.client.received().body);
-        if let Some(token) = token.map_err(|cause| (FailureKind::LoginFailed, cause))? {
+        let token = self.token()?;
+        if let Some(token) = token {
             self.client.authorize(&token);
         }
         self.ready = true;
         Ok(())
+    }
+
+    /// The token of the last answer, which may be compressed; `None` if the login has none.
+    fn token(&self) -> Result<Option<String>, (FailureKind, String)> {
+        let plan = &self.shared.plan;
+        if !plan.has_token() {
+            return Ok(None);
+        }
+        let body = self.client.received().decoded().map_err(named)?;
+        plan.token(&body)
+            .map_err(|cause| (FailureKind::LoginFailed, cause))
     }
 
     /// What is wrong with the last answer, if anything; values to extract are kept.
@@ -472,4 +479,10 @@ fn is_refusal(failure: Option<FailureKind>) -> bool {
                 | FailureKind::Other
         )
     )
+}
+
+/// A kind of failure with what is likely behind it.
+fn named(kind: FailureKind) -> (FailureKind, String) {
+    let text = format!("{}: {}", kind.name(), kind.likely_cause());
+    (kind, text)
 }

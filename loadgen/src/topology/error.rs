@@ -41,6 +41,16 @@ pub enum TopologyError {
         /// Those that exist.
         known: String,
     },
+    /// More cores are asked for than there are.
+    #[error(
+        "a process of this topology is to have {wanted} cores, but this program may use only {allowed}"
+    )]
+    TooFewCores {
+        /// As the topology says.
+        wanted: u32,
+        /// Those that this process may use.
+        allowed: usize,
+    },
     /// A topology without replicas.
     #[error("a topology needs at least one replica")]
     NoReplicas,
@@ -120,6 +130,7 @@ impl TopologyError {
                 | Self::NoReplica { .. }
                 | Self::NoWeir(_)
                 | Self::NoReplicas
+                | Self::TooFewCores { .. }
                 | Self::ProxyConfig(_)
         )
     }

@@ -47,7 +47,8 @@ impl Topology {
         let address = self.replica_address(name)?;
         let own = std::env::current_exe().map_err(TopologyError::OwnPath)?;
         let arguments = self.spec.replica.arguments(name, &address.to_string());
-        let mut child = Child::start(&format!("{name}-restarted"), &own, &arguments, folder)?;
+        let (program, arguments) = self.spec.replica_bounds.around(&own, &own, &arguments)?;
+        let mut child = Child::start(&format!("{name}-restarted"), &program, &arguments, folder)?;
         child.wait_ready(READY_WITHIN, stop)?;
         if let Some(replica) = self.replicas.get_mut(at) {
             *replica = (child, address);

@@ -6,12 +6,14 @@
 
 mod child;
 mod configure;
+pub mod confine;
 mod error;
 mod failure;
 mod spec;
 mod tuning;
 
 pub use child::Child;
+pub use confine::Bounds;
 pub use error::TopologyError;
 pub use spec::{ReplicaSpec, TopologySpec};
 pub(crate) use tuning::settings_of;
@@ -27,7 +29,7 @@ use serde::Deserialize;
 use weir_api::config::Config;
 
 use crate::{
-    report::{ReplicaRecord, TopologyRecord},
+    report::{BoundsRecord, ReplicaRecord, TopologyRecord},
     run::StopToken,
     sample::Watched,
 };
@@ -97,19 +99,16 @@ impl Topology {
         let mut replicas = Vec::new();
         for number in 1..=spec.replicas {
             let name = format!("replica-{number}");
-            let mut child = Child::start(
-                &name,
-                &own,
-                &spec.replica.arguments(&name, ANY_PORT),
-                &places.folder,
-            )?;
+            let arguments = spec.replica.arguments(&name, ANY_PORT);
+            let (program, arguments) = spec.replica_bounds.around(&own, &own, &arguments)?;
+            let mut child = Child::start(&name, &program, &arguments, &places.folder)?;
             let ports = child.wait_ready(READY_WITHIN, stop)?;
             let address = child.first_listener(&ports)?;
             replicas.push((child, address));
         }
         let addresses: Vec<_> = replicas.iter().map(|(_, address)| *address).collect();
         let proxy = weir
-            .map(|weir| Proxy::start(&weir, places, &addresses, stop))
+            .map(|weir| Proxy::start(&weir, spec.proxy_bounds, places, &addresses, stop))
             .transpose()?;
         Ok(Self {
             spec: spec.clone(),
@@ -184,7 +183,20 @@ impl Topology {
             proxy: self.spec.proxy,
             replicas: self.replicas.iter().map(record).collect(),
             capacity_rps: replica.capacity_rps() * self.replicas.len() as f64,
+            bounds: self.bounds(),
         }
+    }
+
+    /// The bounds of every process that has any, as the kernel shows them.
+    fn bounds(&self) -> Vec<BoundsRecord> {
+        let proxy = self.proxy.iter().map(|proxy| &proxy.child);
+        let proxy = proxy.filter(|_| !self.spec.proxy_bounds.is_none());
+        let replicas = self.replicas.iter().map(|(child, _)| child);
+        let replicas = replicas.filter(|_| !self.spec.replica_bounds.is_none());
+        proxy
+            .chain(replicas)
+            .filter_map(|child| confine::read_back(child.name(), child.pid()))
+            .collect()
     }
 
     /// Whether every process still runs; otherwise which one ended, with its last words.
@@ -205,6 +217,7 @@ impl Topology {
 impl Proxy {
     fn start(
         weir: &Path,
+        bounds: Bounds,
         places: &Places,
         replicas: &[SocketAddr],
         stop: &StopToken,
@@ -220,7 +233,9 @@ impl Proxy {
             "--config".to_owned(),
             file.display().to_string(),
         ];
-        let mut child = Child::start("weir", weir, &arguments, &places.folder)?;
+        let own = std::env::current_exe().map_err(TopologyError::OwnPath)?;
+        let (program, arguments) = bounds.around(&own, weir, &arguments)?;
+        let mut child = Child::start("weir", &program, &arguments, &places.folder)?;
         let ports = child.wait_ready(READY_WITHIN, stop)?;
         let listener = child.first_listener(&ports)?;
         let admin = ports.admin.ok_or_else(|| TopologyError::PortsFile {

@@ -8,7 +8,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::TopologyError;
+use super::{Bounds, TopologyError, confine::BoundsTable};
 use crate::units::{format_duration, parse_duration};
 
 /// Where named topologies are.
@@ -29,6 +29,10 @@ pub struct TopologySpec {
     pub replicas: u32,
     /// Capacity of each.
     pub replica: ReplicaSpec,
+    /// What each replica may use of the machine.
+    pub replica_bounds: Bounds,
+    /// What the proxy may use of the machine.
+    pub proxy_bounds: Bounds,
 }
 
 /// Declared capacity of a stand-in replica.
@@ -79,7 +83,8 @@ impl ReplicaSpec {
 #[serde(deny_unknown_fields)]
 struct File {
     description: String,
-    proxy: bool,
+    /// Whether there is one, or its bounds.
+    proxy: toml::Value,
     replicas: u32,
     replica: ReplicaTable,
 }
@@ -89,6 +94,25 @@ struct File {
 struct ReplicaTable {
     slots: u32,
     service_time: String,
+    cores: Option<u32>,
+    memory: Option<String>,
+}
+
+/// Whether there is a proxy, and its bounds: `proxy = true`, or a table `[proxy]`.
+fn proxy(value: toml::Value) -> Result<(bool, Bounds), String> {
+    match value {
+        toml::Value::Boolean(proxy) => Ok((proxy, Bounds::default())),
+        toml::Value::Table(_) => {
+            let table: BoundsTable = value
+                .try_into()
+                .map_err(|error: toml::de::Error| format!("proxy: {}", error.message()))?;
+            Ok((true, table.bounds("proxy")?))
+        }
+        other => Err(format!(
+            "proxy: must be true, false, or a table with `cores` and `memory`, not {}",
+            other.type_str()
+        )),
+    }
 }
 
 impl TopologySpec {
@@ -150,6 +174,8 @@ impl TopologySpec {
             proxy: true,
             replicas,
             replica: ReplicaSpec::default(),
+            replica_bounds: Bounds::default(),
+            proxy_bounds: Bounds::default(),
         })
     }
 
@@ -161,7 +187,10 @@ impl TopologySpec {
                 file.replicas
             ));
         }
-        if !file.proxy && file.replicas != 1 {
+        let (proxy, proxy_bounds) = proxy(file.proxy)?;
+        let replica_bounds =
+            BoundsTable::of(file.replica.cores, file.replica.memory).bounds("replica")?;
+        if !proxy && file.replicas != 1 {
             return Err(
                 "replicas: must be 1 without a proxy, since nothing would spread the load"
                     .to_owned(),
@@ -181,12 +210,14 @@ impl TopologySpec {
         Ok(Self {
             name,
             description: file.description,
-            proxy: file.proxy,
+            proxy,
             replicas: file.replicas,
             replica: ReplicaSpec {
                 slots: file.replica.slots,
                 service_time,
             },
+            replica_bounds,
+            proxy_bounds,
         })
     }
 }
@@ -230,6 +261,53 @@ mod tests {
             );
             assert!(spec.replica.capacity_rps() > 600.0);
         }
+    }
+
+    #[test]
+    fn the_edge_is_small() {
+        let spec = TopologySpec::load_from("edge", &shipped()).unwrap();
+        let small = |bounds: Bounds| (bounds.cores, bounds.memory_bytes);
+        let bounds = (Some(1), Some(512 << 20));
+        assert_eq!(
+            (small(spec.replica_bounds), small(spec.proxy_bounds)),
+            (bounds, bounds)
+        );
+        assert!(spec.proxy && spec.replica.slots == 1);
+    }
+
+    #[test]
+    fn bounds_that_make_no_sense_are_named() {
+        let parse = |proxy: &str, replica: &str| {
+            let text = format!(
+                "description = \"d\"\nreplicas = 1\n{proxy}\n[replica]\nslots = 8\nservice_time = \"1ms\"\n{replica}"
+            );
+            TopologySpec::parse(&text, "x".to_owned())
+        };
+        for (proxy, replica, reason) in [
+            ("proxy = 1", "", "proxy: must be true, false, or a table"),
+            (
+                "proxy = { cores = 0 }",
+                "",
+                "proxy.cores: must be at least 1",
+            ),
+            ("proxy = { core = 1 }", "", "proxy: unknown field `core`"),
+            (
+                "proxy = true",
+                "memory = \"1MiB\"",
+                "replica.memory: must be at least",
+            ),
+            (
+                "proxy = true",
+                "memory = \"512\"",
+                "replica.memory: `512` is no size",
+            ),
+        ] {
+            let error = parse(proxy, replica).unwrap_err();
+            assert!(error.contains(reason), "{error}");
+        }
+        let spec = parse("proxy = { memory = \"1GiB\" }", "cores = 2").unwrap();
+        assert_eq!(spec.proxy_bounds.memory_bytes, Some(1 << 30));
+        assert_eq!(spec.replica_bounds.cores, Some(2));
     }
 
     #[test]

@@ -9,7 +9,10 @@ use std::{
 use anyhow::{Context, anyhow, ensure};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::exit::{Exit, Usage};
+use crate::{
+    exit::{Exit, Usage},
+    stdio,
+};
 
 use super::{
     configs::Features,
@@ -197,14 +200,14 @@ async fn compare(args: Args) -> anyhow::Result<ExitCode> {
                 args.idle,
             )
             .await?;
-            eprintln!(
+            stdio::note(format_args!(
                 "{} idle connections · {}: {:.1} KB each after a request, {:.1} KB each silent",
                 cost.connections, cost.name, cost.after_request_kb, cost.silent_kb
-            );
+            ));
             report.idle.push(cost);
         }
     }
-    println!("{}", report.text());
+    stdio::line(format_args!("{}", report.text()))?;
     if let Some(file) = &args.json {
         write_json(file, &report)?;
     }
@@ -233,7 +236,7 @@ async fn load(
                 continue;
             };
             let turn = measure::turn(bench, proxy, connections, round).await?;
-            eprintln!(
+            stdio::note(format_args!(
                 "{connections} connections · round {}/{} · {:<10} {:>8} requests/s  {:>6.1} µs CPU/request  busy {:.2}",
                 round + 1,
                 args.rounds,
@@ -241,7 +244,7 @@ async fn load(
                 number(turn.rate, 0),
                 turn.cpu_us(),
                 turn.busy_cores
-            );
+            ));
             report.turns.push(turn);
         }
     }
@@ -257,7 +260,7 @@ fn contenders(args: &Args) -> anyhow::Result<Vec<Contender>> {
         for name in ["nginx", "haproxy"] {
             match Contender::named(name, None) {
                 Ok(contender) => chosen.push(contender),
-                Err(error) => eprintln!("left out: {error}"),
+                Err(error) => stdio::note(format_args!("left out: {error}")),
             }
         }
     } else {
@@ -338,6 +341,6 @@ fn write_json(file: &Path, report: &Report) -> anyhow::Result<()> {
     }
     std::fs::write(file, serde_json::to_vec_pretty(report)?)
         .with_context(|| format!("cannot write {}", file.display()))?;
-    println!("all figures: {}", file.display());
+    stdio::line(format_args!("all figures: {}", file.display()))?;
     Ok(())
 }

@@ -5,12 +5,15 @@
 mod accuracy;
 mod ceiling;
 mod choosing;
+mod contenders;
 mod content;
 mod failures;
 mod folders;
 mod gates;
 mod h2_server;
 mod models;
+mod mtls;
+mod pipes;
 mod reporting;
 mod scraping;
 mod searching;

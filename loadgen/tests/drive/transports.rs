@@ -481,3 +481,43 @@ fn source_addresses_are_spread_over_http2_too() {
         }
     }
 }
+
+#[test]
+fn a_token_is_found_in_a_compressed_answer() {
+    use flate2::{Compression, write::GzEncoder};
+    let server = Server::start(|seen| {
+        if !seen.head.starts_with("POST /login ") {
+            let known = seen
+                .head
+                .to_ascii_lowercase()
+                .contains("authorization: bearer secret-7\r\n");
+            return if known {
+                ok("x")
+            } else {
+                crate::server::answer("401 Unauthorized", "")
+            };
+        }
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder
+            .write_all(br#"{"access_token": "secret-7"}"#)
+            .unwrap();
+        let body = encoder.finish().unwrap();
+        let mut answer = format!(
+            "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        )
+        .into_bytes();
+        answer.extend(body);
+        crate::server::Reply::Bytes(answer)
+    });
+    for engine in ENGINES {
+        let source = format!(
+            "name = \"t\"\nduration = \"200ms\"\nengine = \"{engine}\"\n\
+             [load]\nmodel = \"closed\"\nusers = 2\nthink_time = \"5ms\"\n\
+             [login]\npath = \"/login\"\nbody = \"{{}}\"\ntoken = \"access_token\"\n\
+             [[requests]]\nname = \"read\"\npath = \"/read\"\n"
+        );
+        let summary = run(&Scenario::parse(&source, "t").unwrap(), server.address).summary;
+        check(&summary, engine);
+    }
+}
