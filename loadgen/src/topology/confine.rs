@@ -72,7 +72,7 @@ fn memory(text: &str) -> Result<u64, String> {
         .into_iter()
         .find_map(|(unit, size)| {
             let count: f64 = text.strip_suffix(unit)?.trim().parse().ok()?;
-            (count.is_finite() && (0.0..1e6).contains(&count)).then(|| count * size as f64)
+            (count.is_finite() && (0.0..1e6).contains(&count)).then_some(count * size as f64)
         });
     match parsed {
         None => Err(format!(
