@@ -253,3 +253,16 @@ async fn the_admin_api_is_not_on_the_listener() {
         assert_eq!(weir.get(path).await.text(), "from the origin");
     }
 }
+
+#[tokio::test]
+async fn metrics_say_what_the_process_uses_and_may_use() {
+    let api = Origin::named("a").await;
+    let weir = Weir::before(&[&api]).start().await;
+    let used = weir.metric("process_resident_memory_bytes").await;
+    let limit = weir.metric("weir_memory_limit_bytes").await;
+    assert!(used > 1e6 && used < limit, "{used} of {limit}");
+    let cores = weir.metric("weir_cpu_limit_cores").await;
+    assert!(cores > 0.0, "{cores}");
+    let text = weir.admin.text("/metrics").await;
+    assert!(text.contains("weir_build_info{version=\""), "{text}");
+}
