@@ -28,6 +28,7 @@ mod protocol;
 mod replaying;
 mod retries;
 mod routing;
+mod runbook;
 mod settings;
 mod strictness;
 mod systemd;
