@@ -139,10 +139,7 @@ fn links_within_the_guides_of_operation_lead_somewhere() {
 #[test]
 fn every_alert_has_its_section_in_the_runbook() {
     let there = anchors(&runbook());
-    let Ok(rules) = fs::read_to_string(shipped("config/prometheus/alerts.rules.yml")) else {
-        eprintln!("SKIPPED: there are no alert rules");
-        return;
-    };
+    let rules = fs::read_to_string(shipped("config/prometheus/alerts.rules.yml")).unwrap();
     let named: Vec<_> = rules
         .lines()
         .filter_map(|line| line.split_once("runbook.md#"))
