@@ -59,6 +59,19 @@ fn every_alert_says_what_how_bad_since_when_and_what_to_do() {
 }
 
 #[test]
+fn the_runbook_has_a_section_for_every_alert() {
+    let runbook = text("docs/guide/runbook.md");
+    let sections: BTreeSet<String> = runbook
+        .lines()
+        .filter_map(|line| line.strip_prefix("## "))
+        .map(|title| title.to_lowercase().replace(' ', "-"))
+        .collect();
+    for name in alerts() {
+        assert!(sections.contains(&kebab(&name)), "no section for {name}");
+    }
+}
+
+#[test]
 fn the_documented_thresholds_are_those_of_the_rules() {
     let text = text(ALERTS);
     for (alert, threshold, severity) in [
