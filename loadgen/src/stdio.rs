@@ -25,6 +25,12 @@ pub fn text(text: impl fmt::Display) -> io::Result<()> {
     quietly(write!(out, "{text}").and_then(|()| out.flush()))
 }
 
+/// Writes a line to standard output, for commands whose result is in a folder: what cannot be printed
+/// is not lost, so it is not worth an error.
+pub fn say(text: impl fmt::Display) {
+    let _ = line(text);
+}
+
 /// Writes a line to standard error; if that is not possible, nobody is there to be told.
 pub fn note(text: impl fmt::Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");

@@ -112,21 +112,24 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
     let plan = Plan::within(args.budget, args.quick, &claims).map_err(Usage::new)?;
     let folder = folder(&args, "tuning", args.proxy.name())?;
     let lab = lab(&args, stop, &folder)?;
-    println!(
+    crate::stdio::say(format_args!(
         "{} claims on {}, about {:.0} s of {:.0} s; results in {}",
         claims.len(),
         args.proxy.name(),
         plan.least(&claims).as_secs_f64(),
         args.budget.as_secs_f64(),
         folder.display()
-    );
+    ));
     let report = check(&lab, &args, &claims, plan)?;
     let json = serde_json::to_vec_pretty(&report)?;
     std::fs::write(folder.join("tuning.json"), json).context("cannot write tuning.json")?;
     let html = page::render(&report)?;
     std::fs::write(folder.join("report.html"), html).context("cannot write report.html")?;
-    println!("\n{}", print::text(&report));
-    println!("everything: {}", folder.join("report.html").display());
+    crate::stdio::say(format_args!("\n{}", print::text(&report)));
+    crate::stdio::say(format_args!(
+        "everything: {}",
+        folder.join("report.html").display()
+    ));
     if let Some(case) = report.raise.iter().find(|case| !case.restored) {
         anyhow::bail!("the raised limits were not put back when {}", case.ending);
     }
@@ -137,7 +140,9 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
             Some(patch) => {
                 apply::offer(admin, &patch, args.yes)?;
             }
-            None => println!("no claim was confirmed: there is nothing to apply"),
+            None => crate::stdio::say(format_args!(
+                "no claim was confirmed: there is nothing to apply"
+            )),
         }
     }
     let undecided = report
@@ -195,7 +200,10 @@ fn check(lab: &Lab, args: &Args, claims: &[Claim], plan: Plan) -> anyhow::Result
     let (begun, at) = (Instant::now(), now_utc());
     let machine = Machine::here();
     let say = |what: &str, text: &str| {
-        eprintln!("[{:>4.0} s] {what}: {text}", begun.elapsed().as_secs_f64());
+        crate::stdio::note(format_args!(
+            "[{:>4.0} s] {what}: {text}",
+            begun.elapsed().as_secs_f64()
+        ));
     };
     let before = preliminaries(lab, &plan, &mut |text| say("before", text)).map_err(as_usage)?;
     let known = Known {
@@ -302,12 +310,12 @@ fn aa(args: &Args, count: usize, stop: StopToken) -> anyhow::Result<ExitCode> {
     let lab = lab(args, stop, &folder)?;
     let trial = Duration::from_millis(if args.quick { 150 } else { 300 });
     let experiments = null_experiments(&lab, count, 5, trial, |number, experiment| {
-        println!(
+        crate::stdio::say(format_args!(
             "{number:>3}  {:<9}  {:>8}  p = {:.3}",
             experiment.verdict.text(),
             print::percent(experiment.effect),
             experiment.p_value
-        );
+        ));
     })
     .map_err(as_usage)?;
     let wrong = experiments
@@ -323,9 +331,9 @@ fn aa(args: &Args, count: usize, stop: StopToken) -> anyhow::Result<ExitCode> {
             "declared_rate": 0.05,
         }))?,
     )?;
-    println!(
+    crate::stdio::say(format_args!(
         "{wrong} of {count} A/A experiments got a wrong verdict; the declared rate is 5 %, and up to {allowed} are within chance"
-    );
+    ));
     Ok(if wrong <= allowed {
         Exit::Passed
     } else {

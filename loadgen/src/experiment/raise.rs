@@ -53,7 +53,9 @@ pub fn hold(
         "documented raise for a test run",
         ttl,
     )?;
-    println!("raised: rate 100r/s, burst 200, no delay; Ctrl-C puts it back");
+    crate::stdio::say(format_args!(
+        "raised: rate 100r/s, burst 200, no delay; Ctrl-C puts it back"
+    ));
     if failing {
         // Dropping the holder puts the settings back, whatever the error.
         anyhow::bail!("a run that fails, on request");
@@ -67,7 +69,7 @@ pub fn hold(
         "not verified as put back: {}",
         record.problem
     );
-    println!("put back, verified");
+    crate::stdio::say(format_args!("put back, verified"));
     Ok(())
 }
 

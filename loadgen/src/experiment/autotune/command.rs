@@ -260,7 +260,7 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
     std::fs::write(&file, serde_json::to_vec_pretty(&report)?)
         .context("cannot write autotune.json")?;
     print(&report);
-    println!("everything: {}", file.display());
+    crate::stdio::say(format_args!("everything: {}", file.display()));
     anyhow::ensure!(
         report.restored,
         "a trial value was not verified as put back"
@@ -271,7 +271,12 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
 
 fn search(lab: &Lab, args: &Args, task: &Task) -> Result<Report, RigError> {
     let (begun, at) = (Instant::now(), now_utc());
-    let say = |text: &str| eprintln!("[{:>4.0} s] {text}", begun.elapsed().as_secs_f64());
+    let say = |text: &str| {
+        crate::stdio::note(format_args!(
+            "[{:>4.0} s] {text}",
+            begun.elapsed().as_secs_f64()
+        ))
+    };
     let rig = Rig::start(lab, "autotune", task.claim.binding.rig())?;
     let mut bench = Bench { lab, rig, task };
     bench.trial(&task.current)?;
@@ -364,11 +369,11 @@ fn proposed(proof: &Proof, smallest_effect: f64) -> (Value, String) {
 
 fn print(report: &Report) {
     let slo: Vec<_> = report.slo.iter().map(ToString::to_string).collect();
-    println!(
+    crate::stdio::say(format_args!(
         "\nObjective: {}; decided by {}",
         slo.join(" and "),
         report.metric
-    );
+    ));
     for entrant in &report.tournament {
         if let Some(candidate) = report.candidates.get(entrant.candidate) {
             let line = format!(
@@ -378,7 +383,7 @@ fn print(report: &Report) {
                 entrant.improvements.len(),
                 entrant.met
             );
-            println!("{}", wrapped(&line, "  - ", "    "));
+            crate::stdio::say(format_args!("{}", wrapped(&line, "  - ", "    ")));
         }
     }
     let proof = &report.proof;
@@ -403,15 +408,15 @@ fn print(report: &Report) {
         proof.pairs.len(),
         proof.met_before
     );
-    println!("{}", wrapped(&line, "Proof: ", "  "));
+    crate::stdio::say(format_args!("{}", wrapped(&line, "Proof: ", "  ")));
     if report.proposal.is_null() {
-        println!(
+        crate::stdio::say(format_args!(
             "{}",
             wrapped(&report.why, "Keep the current values: ", "  ")
-        );
+        ));
     } else {
-        println!("{}", wrapped(&report.why, "Proposed: ", "  "));
-        println!("  PATCH /v1/settings {}", report.proposal);
+        crate::stdio::say(format_args!("{}", wrapped(&report.why, "Proposed: ", "  ")));
+        crate::stdio::say(format_args!("  PATCH /v1/settings {}", report.proposal));
     }
 }
 

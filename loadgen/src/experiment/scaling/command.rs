@@ -91,7 +91,9 @@ impl Args {
             for (kind, program) in [(ProxyKind::Nginx, "nginx"), (ProxyKind::Haproxy, "haproxy")] {
                 match find(program) {
                     Some(_) => proxies.push(kind),
-                    None => eprintln!("left out: {program} is not installed"),
+                    None => {
+                        crate::stdio::note(format_args!("left out: {program} is not installed"))
+                    }
                 }
             }
         }
@@ -155,7 +157,12 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
         weir: args.weir.clone(),
     };
     let (begun, at) = (Instant::now(), now_utc());
-    let mut say = |text: &str| eprintln!("[{:>4.0} s] {text}", begun.elapsed().as_secs_f64());
+    let mut say = |text: &str| {
+        crate::stdio::note(format_args!(
+            "[{:>4.0} s] {text}",
+            begun.elapsed().as_secs_f64()
+        ))
+    };
     let (topologies, efficiency) = saturated(&lab, &plan, &mut say).map_err(as_usage)?;
     let mut report = ScalingReport {
         format: 1,
@@ -184,7 +191,10 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
     std::fs::write(folder.join("scaling.json"), json).context("cannot write scaling.json")?;
     std::fs::write(folder.join("report.html"), report::page(&report)?)
         .context("cannot write report.html")?;
-    println!("{}", report::text(&report));
-    println!("everything: {}", folder.join("report.html").display());
+    crate::stdio::say(format_args!("{}", report::text(&report)));
+    crate::stdio::say(format_args!(
+        "everything: {}",
+        folder.join("report.html").display()
+    ));
     Ok(Exit::Passed.into())
 }
