@@ -108,7 +108,8 @@ fn completions(shell: Shell) -> ExitCode {
 fn check(file: &std::path::Path) -> ExitCode {
     match weir_proxy::config::check(file) {
         Ok(summary) => {
-            print!("{summary}");
+            // A reader that has gone away wants no more of it.
+            let _ = write!(std::io::stdout(), "{summary}");
             ExitCode::SUCCESS
         }
         Err(problems) => {
