@@ -16,7 +16,7 @@ use std::{
 
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use serde_json::{Value, json};
-use weir_tests::{Origin, Weir, client::Conn, wait::eventually, weir::Server as _};
+use weir_tests::{Origin, Replica, Weir, client::Conn, wait::eventually, weir::Server as _};
 
 /// Connections that ask without a pause.
 const CLIENTS: usize = 16;
@@ -220,6 +220,66 @@ async fn every_answer_is_explained_by_settings_that_were_in_force() {
     for server in upstreams["upstreams"][0]["servers"].as_array().unwrap() {
         assert_eq!(server["in_flight"], 0, "{upstreams}");
     }
+    assert_eq!(weir.metric("weir_requests_in_flight").await, 0.0);
+}
+
+/// As many requests as `wrk` can send. Skipped, and said so, where it is not installed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_of_a_flood_fails_while_settings_change() {
+    let has_wrk = std::process::Command::new("wrk").arg("-v").output().is_ok();
+    if !has_wrk {
+        eprintln!("skipped: wrk is not installed (apt-get install wrk)");
+        return;
+    }
+    let (null, other) = (Replica::start(&["--null"]).await, Origin::named("b").await);
+    let weir = Weir::before(&[&null])
+        .with("access_log.enabled = false\nconnections.max = 1000\nrate_limit.code = { rate = '1r/m', enabled = false }")
+        .start()
+        .await;
+    let seconds = number("WEIR_TORTURE_SECONDS", 2);
+    let url = format!("http://{}/", weir.addr());
+    let flood = tokio::process::Command::new("wrk")
+        .args(["-t", "1", "-c", "64", "-d", &format!("{seconds}s"), &url])
+        .kill_on_drop(true)
+        .output();
+    let flood = tokio::spawn(flood);
+    let mut random = SmallRng::seed_from_u64(number("WEIR_TORTURE_SEED", 1));
+    let (start, mut changes) = (Instant::now(), 0_u32);
+    let mut tick = tokio::time::interval(EVERY);
+    while !flood.is_finished() {
+        tick.tick().await;
+        changes += 1;
+        if changes % 10 == 0 {
+            let refused = weir.admin.try_patch(&bad(&mut random).to_string()).await;
+            assert_eq!(refused.status, 422, "{}", refused.text);
+        } else {
+            // The last server stays: the other one comes and goes as a backup.
+            let mut change = harmless(&mut random, &null.addr().to_string());
+            if changes % 7 == 0 {
+                let backup = json!({"address": other.addr().to_string(), "backup": true});
+                change = json!({"upstream": {"api": {"servers": [{"address": null.addr().to_string()}, backup]}}});
+            }
+            weir.admin.patch(change).await;
+        }
+    }
+    let took = start.elapsed().as_secs_f64();
+    let done = flood.await.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(
+        done.status.success() && said.contains("Requests/sec"),
+        "{said}"
+    );
+    assert!(!said.contains("Socket errors"), "{said}");
+    assert!(!said.contains("Non-2xx"), "{said}");
+    let rate = said
+        .split("Requests/sec:")
+        .nth(1)
+        .and_then(|rest| rest.split_whitespace().next());
+    eprintln!(
+        "{} requests a second, {changes} changes ({:.0} a second), no failure",
+        rate.unwrap_or_default(),
+        f64::from(changes) / took
+    );
     assert_eq!(weir.metric("weir_requests_in_flight").await, 0.0);
 }
 
