@@ -17,7 +17,7 @@ use hdrhistogram::{
 use tempfile::SpooledTempFile;
 
 /// Beyond this, a log moves from memory to an unnamed temporary file.
-const IN_MEMORY: usize = 4 << 20;
+const IN_MEMORY: usize = 64 << 10;
 /// Values are microseconds; the human-readable maximum of a line is in milliseconds.
 const MAX_DIVISOR: f64 = 1000.0;
 
@@ -66,7 +66,8 @@ impl IntervalLog {
             })?;
         let text = String::from_utf8_lossy(&line);
         for line in text.lines().filter(|line| !line.starts_with('#')) {
-            writeln!(self.lines, "{line}")?;
+            // Whole lines: each write may be one to a file.
+            self.lines.write_all(format!("{line}\n").as_bytes())?;
         }
         Ok(())
     }
