@@ -23,9 +23,12 @@ use super::{access::Peer, sockets::Sockets};
 const CONNECTIONS: usize = 256;
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
+/// How long a new connection may say nothing.
+const SILENCE: Duration = Duration::from_secs(10);
 /// How long the head of a request may take, counted from the end of the one before: also how long an idle
-/// connection stays.
-const HEAD: Duration = Duration::from_secs(10);
+/// connection stays. Much longer than clients keep one for another request, so that none is closed just as
+/// it is used again.
+const HEAD: Duration = Duration::from_secs(75);
 /// How long a shutdown waits for admin requests in flight.
 const LINGER: Duration = Duration::from_secs(2);
 /// Pause after an accept that failed for want of descriptors.
@@ -62,7 +65,15 @@ pub(super) async fn serve(
                 let _ = stream.set_nodelay(true);
                 let peer = Peer::Tcp(from);
                 match tls.clone() {
-                    None => spawn(stream, peer, app.clone(), graceful.watcher(), place),
+                    None => {
+                        let (app, watcher) = (app.clone(), graceful.watcher());
+                        tokio::spawn(async move {
+                            let first = tokio::time::timeout(SILENCE, stream.readable()).await;
+                            if let Ok(Ok(())) = first {
+                                spawn(stream, peer, app, watcher, place);
+                            }
+                        });
+                    }
                     Some(tls) => {
                         let (app, watcher) = (app.clone(), graceful.watcher());
                         tokio::spawn(async move {

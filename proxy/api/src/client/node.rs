@@ -4,6 +4,7 @@ use std::{
     fmt,
     net::{SocketAddr, ToSocketAddrs as _},
     path::PathBuf,
+    time::Duration,
 };
 
 use reqwest::{Url, header};
@@ -109,7 +110,10 @@ pub(super) fn builder(
         address: node.to_string(),
         reason,
     };
-    let mut builder = reqwest::Client::builder().no_proxy();
+    // A kept connection that is older may be closed by the proxy just as it is used.
+    let mut builder = reqwest::Client::builder()
+        .no_proxy()
+        .pool_idle_timeout(Duration::from_secs(5));
     if let Some(path) = &node.socket {
         builder = builder.unix_socket(path.as_path());
     }
