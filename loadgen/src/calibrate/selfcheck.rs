@@ -21,8 +21,9 @@ use crate::{
     },
 };
 
-/// Time between two looks at the generator's memory.
-const SAMPLE_EVERY: Duration = Duration::from_millis(250);
+/// Time between two looks at the generator's memory: some 600 looks, which are kept, within these bounds.
+const SAMPLE_EVERY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
+const LOOKS: u32 = 600;
 /// Time until everything that is made once has been made: a fifth of the check, within these bounds.
 const WARMUP: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(10));
 const MB: f64 = 1e6;
@@ -146,7 +147,8 @@ async fn check(args: Args) -> anyhow::Result<ExitCode> {
         args.connections
     ));
     let way = args.way;
-    let driven = tokio::task::spawn_blocking(move || drive(&scenario, &target, way));
+    let every = (args.duration / LOOKS).clamp(SAMPLE_EVERY.0, SAMPLE_EVERY.1);
+    let driven = tokio::task::spawn_blocking(move || drive(&scenario, &target, way, every));
     let (summary, samples) = driven.await??;
     drop(servers);
     let check = judge(&args, machine, &summary, &samples);
@@ -223,12 +225,17 @@ impl Progress for Began {
 
 type Samples = Vec<(f64, f64, u64)>;
 
-fn drive(scenario: &Scenario, target: &Target, way: Way) -> anyhow::Result<(Summary, Samples)> {
+fn drive(
+    scenario: &Scenario,
+    target: &Target,
+    way: Way,
+    sample_every: Duration,
+) -> anyhow::Result<(Summary, Samples)> {
     let own = Watched {
         name: "generator".to_owned(),
         pid: std::process::id(),
     };
-    let sampler = Sampler::start(vec![own], SAMPLE_EVERY).context("cannot sample this process")?;
+    let sampler = Sampler::start(vec![own], sample_every).context("cannot sample this process")?;
     let began = Arc::new(Began::default());
     let Outcome { mut summary, .. } = run::drive(
         scenario,
