@@ -80,6 +80,8 @@ pub struct Check {
     pub cpu_us: f64,
     /// Memory of the generator.
     pub memory: Memory,
+    /// Growth per hour that is allowed, bytes.
+    pub growth_allowed: f64,
     /// Whether a run like this would have been believed: `valid`, `suspect`, `invalid`.
     pub verdict: Verdict,
     /// Why not `valid`.
@@ -297,6 +299,7 @@ fn judge(args: &Args, machine: Machine, summary: &Summary, samples: &Samples) ->
         send_lag_p99_ms: summary.send_lag.as_ref().map_or(0.0, |lag| lag.p99_ms),
         cpu_us: figure("generator_cpu_us_per_request"),
         memory,
+        growth_allowed: args.max_growth_mb * MB,
         verdict: summary.validity.verdict,
         reasons: summary.validity.reasons.clone(),
         failed,
@@ -366,12 +369,21 @@ fn describe(check: &Check) -> String {
     };
     lines.push(format!("measurement: {verdict}"));
     lines.extend(check.reasons.iter().map(|reason| format!("  - {reason}")));
-    if check.failed.is_empty() {
-        lines.push("self-check: passed".to_owned());
-    } else {
-        lines.push("self-check: FAILED".to_owned());
-        lines.extend(check.failed.iter().map(|reason| format!("  - {reason}")));
+    if let Some(least) = memory.growth_detectable
+        && least > check.growth_allowed
+    {
+        lines.push(format!(
+            "a growth of {} MB/h is below what this check could have seen: it takes longer, or a quieter machine",
+            check.growth_allowed / MB
+        ));
     }
+    let outcome = match (check.failed.is_empty(), check.verdict) {
+        (false, _) => "FAILED",
+        (true, Verdict::Invalid) => "not decided, for the measurement is invalid",
+        (true, _) => "passed",
+    };
+    lines.push(format!("self-check: {outcome}"));
+    lines.extend(check.failed.iter().map(|reason| format!("  - {reason}")));
     lines.join("\n")
 }
 

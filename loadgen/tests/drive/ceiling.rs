@@ -139,7 +139,7 @@ fn the_generator_keeps_its_memory_flat() {
         let found = json(&file);
         let bytes = |name: &str| found["memory"][name].as_f64().unwrap();
         assert!(found["requests"].as_u64().unwrap() >= 9000, "{found}");
-        // Ten thousand requests. The system gives memory in huge pages of 2 MB, a few of which are
+        // Ten thousand requests. Some systems give memory in huge pages of 2 MB, a few of which are
         // touched late; 1.6 kB kept for each request would show beyond them.
         assert!(bytes("end") - bytes("start") < 16e6, "{way}: {found}");
         assert!(bytes("max") < 1e8, "{way}: {found}");
