@@ -110,8 +110,13 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
     }
     let claims = chosen(&args)?;
     let plan = Plan::within(args.budget, args.quick, &claims).map_err(Usage::new)?;
-    let folder = folder(&args, "tuning", args.proxy.name())?;
-    let lab = lab(&args, stop, &folder)?;
+    let folder = folder(
+        args.output.as_deref(),
+        &args.results,
+        "tuning",
+        args.proxy.name(),
+    )?;
+    let lab = Lab::new(&folder, args.proxy, args.weir.clone(), stop)?;
     crate::stdio::say(format_args!(
         "{} claims on {}, about {:.0} s of {:.0} s; results in {}",
         claims.len(),
@@ -171,40 +176,35 @@ pub(super) fn claims_of(file: Option<&Path>, rows: &[String]) -> anyhow::Result<
     Ok(choose(claims.map_err(Usage::new)?, rows).map_err(Usage::new)?)
 }
 
-fn folder(args: &Args, name: &str, size: &str) -> anyhow::Result<PathBuf> {
-    if let Some(output) = &args.output {
+/// Where the results of a command go: `output`, or a new folder below `results`.
+pub(super) fn folder(
+    output: Option<&Path>,
+    results: &Path,
+    name: &str,
+    size: &str,
+) -> anyhow::Result<PathBuf> {
+    if let Some(output) = output {
         std::fs::create_dir_all(output)
             .with_context(|| format!("cannot create {}", output.display()))?;
         return Ok(std::path::absolute(output)?);
     }
-    let folder = RunFolder::create(&args.results, name, size, &Commit::here())?;
-    write_latest(&args.results, &folder)?;
+    let folder = RunFolder::create(results, name, size, &Commit::here())?;
+    write_latest(results, &folder)?;
     Ok(std::path::absolute(folder.path())?)
 }
 
-fn lab(args: &Args, stop: StopToken, folder: &Path) -> anyhow::Result<Lab> {
-    let rigs = folder.join("processes");
-    std::fs::create_dir_all(&rigs)?;
-    Ok(Lab {
-        runtime: tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?,
-        stop,
-        folder: rigs,
-        proxy: args.proxy,
-        weir: args.weir.clone(),
-    })
+/// Tells what is being done, with the time since the command began.
+pub(super) fn progress(begun: Instant, what: impl std::fmt::Display) {
+    crate::stdio::note(format_args!(
+        "[{:>4.0} s] {what}",
+        begun.elapsed().as_secs_f64()
+    ));
 }
 
 fn check(lab: &Lab, args: &Args, claims: &[Claim], plan: Plan) -> anyhow::Result<Report> {
     let (begun, at) = (Instant::now(), now_utc());
     let machine = Machine::here();
-    let say = |what: &str, text: &str| {
-        crate::stdio::note(format_args!(
-            "[{:>4.0} s] {what}: {text}",
-            begun.elapsed().as_secs_f64()
-        ));
-    };
+    let say = |what: &str, text: &str| progress(begun, format_args!("{what}: {text}"));
     let before = preliminaries(lab, &plan, &mut |text| say("before", text)).map_err(as_usage)?;
     let known = Known {
         ceiling_rps: before.ceiling_rps,
@@ -306,8 +306,8 @@ fn aa(args: &Args, count: usize, stop: StopToken) -> anyhow::Result<ExitCode> {
     if count == 0 {
         return Err(Usage::new("`--aa` must be at least 1").into());
     }
-    let folder = folder(args, "tuning", "aa")?;
-    let lab = lab(args, stop, &folder)?;
+    let folder = folder(args.output.as_deref(), &args.results, "tuning", "aa")?;
+    let lab = Lab::new(&folder, args.proxy, args.weir.clone(), stop)?;
     let trial = Duration::from_millis(if args.quick { 150 } else { 300 });
     let experiments = null_experiments(&lab, count, 5, trial, |number, experiment| {
         crate::stdio::say(format_args!(

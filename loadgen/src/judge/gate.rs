@@ -24,6 +24,16 @@ impl Gate {
         self.into()
     }
 
+    /// The gate of this word, as [`Gate::text`] writes it; any other word is [`Gate::Invalid`].
+    #[must_use]
+    pub fn named(word: &str) -> Self {
+        match word {
+            "passed" => Self::Passed,
+            "failed" => Self::Failed,
+            _ => Self::Invalid,
+        }
+    }
+
     /// The word in tables.
     #[must_use]
     pub fn text(self) -> &'static str {

@@ -18,7 +18,10 @@ mod watch;
 pub use config_file::ConfigError;
 pub use figures::{Histograms, LoggedHistograms};
 pub use gate::{Gate, gate};
-pub use table::{endpoint_table, plain_table, rows_table, shortened, status_cell, wrapped};
+pub use table::{
+    doubts, endpoint_table, name_and_numbers, plain_table, rows_table, shortened, status_cell,
+    wrapped,
+};
 pub use thresholds::{Thresholds, ThresholdsError};
 pub use watch::AbortWatch;
 

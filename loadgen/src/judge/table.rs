@@ -3,7 +3,7 @@
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
 use super::{Row, Status, milliseconds};
-use crate::summary::EndpointSummary;
+use crate::summary::{EndpointSummary, Validity, Verdict};
 
 /// Widest table in columns.
 const WIDTH: u16 = 100;
@@ -26,6 +26,31 @@ pub fn plain_table(header: &[&str]) -> Table {
                 .map(|text| Cell::new(text).add_attribute(Attribute::Bold)),
         );
     table
+}
+
+/// The cells of a row whose first column is a name and whose others are numbers.
+pub fn name_and_numbers(texts: impl IntoIterator<Item = String>) -> Vec<Cell> {
+    let cells = texts.into_iter().enumerate().map(|(at, text)| {
+        let cell = Cell::new(text);
+        if at == 0 {
+            cell
+        } else {
+            cell.set_alignment(CellAlignment::Right)
+        }
+    });
+    cells.collect()
+}
+
+/// Why a measurement is not to be believed as it stands, a paragraph for each reason; none for a valid one.
+#[must_use]
+pub fn doubts(validity: &Validity) -> Vec<String> {
+    if validity.verdict == Verdict::Valid {
+        return Vec::new();
+    }
+    let reasons = validity.reasons.iter();
+    reasons
+        .map(|reason| wrapped(reason, "  ! ", "    "))
+        .collect()
 }
 
 /// Metric, value, threshold, status.

@@ -3,18 +3,16 @@
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
-use comfy_table::{Cell, CellAlignment};
 
 use super::{Bounds, Plan, check, measure_overhead, page};
 use crate::{
-    exit::{Exit, Usage},
-    judge::{plain_table, rows_table, wrapped},
+    exit::Usage,
+    judge::{Gate, doubts, name_and_numbers, plain_table, rows_table, wrapped},
     measure::Setup,
     report::{Commit, RunFolder, write_latest},
     run::{RunOptions, StopToken, command::OverrideArgs},
     scenario::{Overrides, Scenario},
     stdio,
-    summary::Verdict,
     topology::TopologySpec,
     units::parse_duration,
 };
@@ -120,30 +118,15 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
     } else {
         let mut table = plain_table(&page::LATENCY_HEADER);
         for row in page::latency_rows(&record) {
-            let cells = row.into_iter().enumerate().map(|(at, text)| {
-                let cell = Cell::new(text);
-                if at == 0 {
-                    cell
-                } else {
-                    cell.set_alignment(CellAlignment::Right)
-                }
-            });
-            table.add_row(cells);
+            table.add_row(name_and_numbers(row));
         }
         stdio::line(table)?;
         stdio::line(wrapped(&page::cpu_line(&record), "", "  "))?;
         stdio::line(rows_table(&record.verdict))?;
-        if record.validity.verdict != Verdict::Valid {
-            for reason in &record.validity.reasons {
-                stdio::line(wrapped(reason, "  ! ", "    "))?;
-            }
+        for doubt in doubts(&record.validity) {
+            stdio::line(doubt)?;
         }
         stdio::line(format!("gate {}: {}", record.gate, page.display()))?;
     }
-    Ok(match record.gate.as_str() {
-        "passed" => Exit::Passed,
-        "failed" => Exit::GateFailed,
-        _ => Exit::Invalid,
-    }
-    .into())
+    Ok(Gate::named(&record.gate).exit().into())
 }

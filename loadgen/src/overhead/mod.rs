@@ -8,8 +8,6 @@ pub mod command;
 mod page;
 mod record;
 
-use std::sync::Arc;
-
 pub use record::{Added, Bounds, OverheadRecord, Pair};
 
 use crate::{
@@ -17,12 +15,12 @@ use crate::{
     judge::{Row, gate},
     measure::{Setup, side::Side},
     report::{Provenance, RunFolder, now_utc},
-    run::{NoProgress, Progress, StopToken},
+    run::StopToken,
     scenario::Scenario,
     stats::estimate,
     summary::{Latency, ProcessSummary, Reasons, Summary},
     topology::{TopologyError, TopologySpec},
-    view::LiveProgress,
+    view::lines_unless,
 };
 
 /// Seed of the resampling: the same pairs give the same interval.
@@ -87,11 +85,7 @@ pub fn measure_overhead(
                 continue;
             };
             let label = format!("[pair {number}/{}] {name:<7}", plan.pairs);
-            let progress: Arc<dyn Progress> = if plan.quiet {
-                Arc::new(NoProgress)
-            } else {
-                Arc::new(LiveProgress::new(label))
-            };
+            let progress = lines_unless(plan.quiet, label);
             let summary = side.run(&plan.scenario, setup, progress, stop)?.summary;
             if stop.is_stopped() {
                 return Err(TopologyError::Stopped.into());

@@ -1,12 +1,9 @@
 //! The report of what the proxy costs.
 
 use super::{Added, OverheadRecord};
-use crate::{
-    report::{
-        PageError,
-        document::{Document, Part, Tone},
-    },
-    summary::Verdict,
+use crate::report::{
+    PageError,
+    document::{Document, Part},
 };
 
 /// The rows of the latency table.
@@ -57,33 +54,12 @@ pub(super) fn cpu_line(record: &OverheadRecord) -> String {
 
 pub(super) fn render(record: &OverheadRecord) -> Result<String, PageError> {
     let strings = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-    let mut document = Document::new("What the proxy costs".to_owned(), &record.provenance)
+    let document = Document::new("What the proxy costs".to_owned(), &record.provenance)
         .lead(format!(
             "{} interleaved pairs of runs (A B, B A, …), direct to one replica and through weir, the same load on both; stand-in replicas with declared capacity.",
             record.pairs.len()
         ))
-        .badge(
-            format!("gate {}", record.gate),
-            match record.gate.as_str() {
-                "passed" => Tone::Good,
-                "failed" => Tone::Bad,
-                _ => Tone::Warn,
-            },
-        );
-    if record.validity.verdict != Verdict::Valid {
-        for reason in &record.validity.reasons {
-            document = document.remark(reason.clone());
-        }
-    }
-    let verdict = record.verdict.iter().map(|row| {
-        vec![
-            row.metric.clone(),
-            row.value.clone(),
-            row.threshold.clone(),
-            row.status.text().to_owned(),
-            row.note.clone(),
-        ]
-    });
+        .gate(&record.gate, &record.validity);
     let pairs = record.pairs.iter().enumerate().map(|(index, pair)| {
         let ms = |values: &[f64], at: usize| {
             values
@@ -101,12 +77,11 @@ pub(super) fn render(record: &OverheadRecord) -> Result<String, PageError> {
         ]
     });
     document
-        .part(Part::Table {
-            title: "Verdict".into(),
-            header: strings(&["metric", "value", "bound", "status", ""]),
-            rows: verdict.collect(),
-            note: "A bound is met when the whole 95 % interval lies below it.".into(),
-        })
+        .part(Part::verdict(
+            "metric",
+            &record.verdict,
+            "A bound is met when the whole 95 % interval lies below it.".into(),
+        ))
         .part(Part::Table {
             title: "Latency".into(),
             header: strings(&LATENCY_HEADER),

@@ -1,22 +1,21 @@
 //! `weir-bench recovery`: kill a replica under load, start it again, and see how the rest copes.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 
 use super::{Bounds, Plan, RecoveryRecord, page, recover};
 use crate::{
-    exit::{Exit, Usage},
-    judge::{rows_table, wrapped},
+    exit::Usage,
+    judge::{Gate, doubts, rows_table, wrapped},
     measure::Setup,
     report::{Commit, RunFolder, write_latest},
-    run::{NoProgress, Progress, StopToken, command::OverrideArgs},
+    run::{StopToken, command::OverrideArgs},
     scenario::{Overrides, Scenario},
     stdio,
-    summary::Verdict,
     topology::TopologySpec,
     units::parse_duration,
-    view::LiveProgress,
+    view::lines_unless,
 };
 
 /// Arguments of `weir-bench recovery`.
@@ -113,14 +112,7 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
         &plan.topology.name,
         &Commit::here(),
     )?;
-    let progress: Arc<dyn Progress> = if args.quiet {
-        Arc::new(NoProgress)
-    } else {
-        Arc::new(LiveProgress::new(format!(
-            "recovery {}",
-            plan.topology.name
-        )))
-    };
+    let progress = lines_unless(args.quiet, format!("recovery {}", plan.topology.name));
     let record = recover(&plan, &setup, folder.path(), progress, &stop)?;
     let page = save(&record, &folder)?;
     write_latest(&args.results, &folder)?;
@@ -130,12 +122,7 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
         print(&record)?;
         stdio::line(format!("gate {}: {}", record.gate, page.display()))?;
     }
-    Ok(match record.gate.as_str() {
-        "passed" => Exit::Passed,
-        "failed" => Exit::GateFailed,
-        _ => Exit::Invalid,
-    }
-    .into())
+    Ok(Gate::named(&record.gate).exit().into())
 }
 
 /// Writes `recovery.json` and `report.html`.
@@ -170,10 +157,8 @@ pub(crate) fn print(record: &RecoveryRecord) -> std::io::Result<()> {
     }
     stdio::line(rows_table(&record.verdict))?;
     stdio::line(wrapped(&page::explanation(record), "", "  "))?;
-    if record.validity.verdict != Verdict::Valid {
-        for reason in &record.validity.reasons {
-            stdio::line(wrapped(reason, "  ! ", "    "))?;
-        }
+    for doubt in doubts(&record.validity) {
+        stdio::line(doubt)?;
     }
     Ok(())
 }

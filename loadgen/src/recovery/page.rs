@@ -1,13 +1,10 @@
 //! The report of a recovery.
 
 use super::RecoveryRecord;
-use crate::{
-    report::{
-        PageError,
-        chart::{Axis, Ink, Plot, Series, Shape},
-        document::{Document, Part, Tone},
-    },
-    summary::Verdict,
+use crate::report::{
+    PageError,
+    chart::{Axis, Ink, Plot, Series, Shape},
+    document::{Document, Part},
 };
 
 /// Rows of what happened when, for tables.
@@ -99,7 +96,7 @@ pub(super) fn render(record: &RecoveryRecord) -> Result<String, PageError> {
         .topology
         .as_ref()
         .map_or("", |topology| topology.description.as_str());
-    let mut document = Document::new(
+    let document = Document::new(
         format!("Recovery from the loss of {}", record.killed),
         &record.provenance,
     )
@@ -107,28 +104,7 @@ pub(super) fn render(record: &RecoveryRecord) -> Result<String, PageError> {
         "{description} {} requests, {} failed.",
         record.requests, record.errors
     ))
-    .badge(
-        format!("gate {}", record.gate),
-        match record.gate.as_str() {
-            "passed" => Tone::Good,
-            "failed" => Tone::Bad,
-            _ => Tone::Warn,
-        },
-    );
-    if record.validity.verdict != Verdict::Valid {
-        for reason in &record.validity.reasons {
-            document = document.remark(reason.clone());
-        }
-    }
-    let verdict = record.verdict.iter().map(|row| {
-        vec![
-            row.metric.clone(),
-            row.value.clone(),
-            row.threshold.clone(),
-            row.status.text().to_owned(),
-            row.note.clone(),
-        ]
-    });
+    .gate(&record.gate, &record.validity);
     let failures = record.failures.iter().map(|failure| {
         vec![
             failure.kind.clone(),
@@ -154,12 +130,7 @@ pub(super) fn render(record: &RecoveryRecord) -> Result<String, PageError> {
             ]
         });
     document
-        .part(Part::Table {
-            title: "Verdict".into(),
-            header: strings(&["", "value", "bound", "status", ""]),
-            rows: verdict.collect(),
-            note: explanation(record),
-        })
+        .part(Part::verdict("", &record.verdict, explanation(record)))
         .part(Part::Charts(vec![plot(record)]))
         .part(Part::Table {
             title: "What happened when".into(),

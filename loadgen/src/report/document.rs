@@ -8,6 +8,10 @@ use super::{
     chart::{Plot, token_css},
     page::{Chart, charts, environment},
 };
+use crate::{
+    judge::{Gate, Row},
+    summary::{Validity, Verdict},
+};
 
 /// How a badge looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +47,30 @@ pub enum Part {
         /// One paragraph each.
         paragraphs: Vec<String>,
     },
+}
+
+impl Part {
+    /// The table of a verdict: each row with its bound and whether it is met. `what` heads the first column.
+    #[must_use]
+    pub fn verdict(what: &str, rows: &[Row], note: String) -> Self {
+        let cells = rows.iter().map(|row| {
+            vec![
+                row.metric.clone(),
+                row.value.clone(),
+                row.threshold.clone(),
+                row.status.text().to_owned(),
+                row.note.clone(),
+            ]
+        });
+        Self::Table {
+            title: "Verdict".into(),
+            header: [what, "value", "bound", "status", ""]
+                .map(str::to_owned)
+                .into(),
+            rows: cells.collect(),
+            note,
+        }
+    }
 }
 
 /// A page in the making.
@@ -113,6 +141,22 @@ impl Document {
     pub fn remark(mut self, text: String) -> Self {
         self.remarks.push(text);
         self
+    }
+
+    /// The gate as a badge, and why the measurement is not to be believed as it stands.
+    #[must_use]
+    pub fn gate(self, gate: &str, validity: &Validity) -> Self {
+        let tone = match Gate::named(gate) {
+            Gate::Passed => Tone::Good,
+            Gate::Failed => Tone::Bad,
+            Gate::Invalid => Tone::Warn,
+        };
+        let document = self.badge(format!("gate {gate}"), tone);
+        if validity.verdict == Verdict::Valid {
+            return document;
+        }
+        let reasons = validity.reasons.iter().cloned();
+        reasons.fold(document, Self::remark)
     }
 
     /// A further part.

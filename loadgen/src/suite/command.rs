@@ -1,22 +1,21 @@
 //! `weir-bench suite`: every micro-benchmark in turn, one table, one report.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
-use comfy_table::{Cell, CellAlignment};
 
 use super::{Suite, SuiteRecord, page, run_suite};
 use crate::{
     exit::{Exit, Usage},
-    judge::{bands::Bands, plain_table, wrapped},
+    judge::{bands::Bands, name_and_numbers, plain_table, wrapped},
     measure::{Setup, command::as_usage, side::Side},
     recovery,
     report::{Commit, RunFolder, write_latest},
-    run::{NoProgress, Progress, RunOptions, StopToken, Target},
+    run::{RunOptions, StopToken, Target},
     scenario::{Overrides, Scenario},
     stdio,
     topology::TopologySpec,
-    view::LiveProgress,
+    view::lines_unless,
 };
 
 /// Arguments of `weir-bench suite`.
@@ -185,11 +184,7 @@ fn break_one(
         restart_after: Duration::from_secs(3),
         bounds: recovery::Bounds::for_fail_timeout(recovery::fail_timeout(&config)),
     };
-    let progress: Arc<dyn Progress> = if args.quiet {
-        Arc::new(NoProgress)
-    } else {
-        Arc::new(LiveProgress::new("recovery".to_owned()))
-    };
+    let progress = lines_unless(args.quiet, "recovery");
     let logs = folder.path().join("recovery");
     let record = recovery::recover(&plan, setup, &logs, progress, stop)?;
     std::fs::write(
@@ -202,15 +197,7 @@ fn break_one(
 fn print(record: &SuiteRecord) -> std::io::Result<()> {
     let mut table = plain_table(&page::HEADER);
     for test in &record.tests {
-        let cells = page::cells(test).into_iter().enumerate().map(|(at, text)| {
-            let cell = Cell::new(text);
-            if at == 0 {
-                cell
-            } else {
-                cell.set_alignment(CellAlignment::Right)
-            }
-        });
-        table.add_row(cells);
+        table.add_row(name_and_numbers(page::cells(test)));
     }
     stdio::line(table)?;
     stdio::line("Response time of successes in milliseconds; the median is p50.")?;

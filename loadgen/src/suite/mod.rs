@@ -5,8 +5,6 @@ mod file;
 mod page;
 mod record;
 
-use std::sync::Arc;
-
 pub use file::{Suite, Test};
 pub use record::{SuiteRecord, TestRecord};
 
@@ -14,9 +12,9 @@ use crate::{
     judge::bands::Bands,
     measure::{MeasureError, Setup, side::Side},
     report::{Provenance, RunFolder, now_utc},
-    run::{NoProgress, Progress, StopToken},
+    run::StopToken,
     topology::TopologyError,
-    view::LiveProgress,
+    view::lines_unless,
 };
 
 /// Runs every test of a suite; the summary of each goes to `folder`.
@@ -37,11 +35,7 @@ pub(crate) fn run_suite(
     let mut tests = Vec::new();
     for (index, test) in suite.tests.iter().enumerate() {
         let label = format!("[{}/{}] {:<15}", index + 1, suite.tests.len(), test.name);
-        let progress: Arc<dyn Progress> = if quiet {
-            Arc::new(NoProgress)
-        } else {
-            Arc::new(LiveProgress::new(label))
-        };
+        let progress = lines_unless(quiet, label);
         let summary = side.run(&test.scenario, setup, progress, stop)?.summary;
         if stop.is_stopped() {
             return Err(TopologyError::Stopped.into());

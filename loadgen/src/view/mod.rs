@@ -39,6 +39,16 @@ pub enum Choice {
     None,
 }
 
+/// Lines with this label, or nothing.
+#[must_use]
+pub fn lines_unless(quiet: bool, label: impl Into<String>) -> Arc<dyn Progress> {
+    if quiet {
+        Arc::new(NoProgress)
+    } else {
+        Arc::new(LiveProgress::new(label.into()))
+    }
+}
+
 /// What shows a run while it goes on; dropping it puts the terminal back.
 pub struct Viewer {
     progress: Arc<dyn Progress>,

@@ -18,14 +18,14 @@ use crate::{
     exit::{Exit, Usage},
     experiment::{
         claim::{Claim, Condition},
-        command::{as_usage, claims_of},
+        command::{as_usage, claims_of, folder, progress},
         pairs::{Pair, Side, order},
         print::{number, percent},
         rig::{Lab, ProxyKind, Rig, RigError, base_settings, merge},
         workload::{Measures, Trial},
     },
     judge::wrapped,
-    report::{Commit, RunFolder, now_utc, write_latest},
+    report::now_utc,
     run::StopToken,
     stats::{Estimate, estimate},
     units::parse_duration,
@@ -233,28 +233,9 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
     let task = Task::of(&args)?;
     let stop = StopToken::on_signals()?;
     raise_file_limit(40_000);
-    let folder = match &args.output {
-        Some(output) => {
-            std::fs::create_dir_all(output)
-                .with_context(|| format!("cannot create {}", output.display()))?;
-            std::path::absolute(output)?
-        }
-        None => {
-            let row = &task.claim.row;
-            let folder = RunFolder::create(&args.results, "autotune", row, &Commit::here())?;
-            write_latest(&args.results, &folder)?;
-            std::path::absolute(folder.path())?
-        }
-    };
-    let lab = Lab {
-        runtime: tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?,
-        stop,
-        folder: folder.join("processes"),
-        proxy: ProxyKind::Weir,
-        weir: args.weir.clone(),
-    };
+    let row = &task.claim.row;
+    let folder = folder(args.output.as_deref(), &args.results, "autotune", row)?;
+    let lab = Lab::new(&folder, ProxyKind::Weir, args.weir.clone(), stop)?;
     let report = search(&lab, &args, &task).map_err(as_usage)?;
     let file = folder.join("autotune.json");
     std::fs::write(&file, serde_json::to_vec_pretty(&report)?)
@@ -271,12 +252,7 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
 
 fn search(lab: &Lab, args: &Args, task: &Task) -> Result<Report, RigError> {
     let (begun, at) = (Instant::now(), now_utc());
-    let say = |text: &str| {
-        crate::stdio::note(format_args!(
-            "[{:>4.0} s] {text}",
-            begun.elapsed().as_secs_f64()
-        ))
-    };
+    let say = |text: &str| progress(begun, text);
     let rig = Rig::start(lab, "autotune", task.claim.binding.rig())?;
     let mut bench = Bench { lab, rig, task };
     bench.trial(&task.current)?;

@@ -121,6 +121,30 @@ pub struct Lab {
 }
 
 impl Lab {
+    /// A lab that keeps what its processes write below `results`.
+    ///
+    /// # Errors
+    ///
+    /// When the folder or the runtime cannot be made.
+    pub fn new(
+        results: &Path,
+        proxy: ProxyKind,
+        weir: Option<PathBuf>,
+        stop: StopToken,
+    ) -> io::Result<Self> {
+        let folder = results.join("processes");
+        std::fs::create_dir_all(&folder)?;
+        Ok(Self {
+            runtime: tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?,
+            stop,
+            folder,
+            proxy,
+            weir,
+        })
+    }
+
     /// Runs something asynchronous, unless the user asks to stop.
     pub(super) fn wait_for<T>(
         &self,

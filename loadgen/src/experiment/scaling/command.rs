@@ -10,7 +10,7 @@ use anyhow::Context as _;
 
 use super::{
     super::{
-        command::as_usage,
+        command::{as_usage, folder, progress},
         rig::{Capacity, Lab, ProxyKind},
     },
     measure::{Plan, balance, failing, saturated, sweeps},
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     exit::{Exit, Usage},
-    report::{Commit, RunFolder, now_utc, write_latest},
+    report::now_utc,
     run::StopToken,
     units::parse_duration,
     versus::{
@@ -135,34 +135,15 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
     let plan = args.plan()?;
     let stop = StopToken::on_signals()?;
     raise_file_limit(20_000);
-    let folder = match &args.output {
-        Some(output) => {
-            std::fs::create_dir_all(output)
-                .with_context(|| format!("cannot create {}", output.display()))?;
-            std::path::absolute(output)?
-        }
-        None => {
-            let folder = RunFolder::create(&args.results, "scaling", "saturated", &Commit::here())?;
-            write_latest(&args.results, &folder)?;
-            std::path::absolute(folder.path())?
-        }
-    };
-    let lab = Lab {
-        runtime: tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?,
-        stop,
-        folder: folder.join("processes"),
-        proxy: ProxyKind::Weir,
-        weir: args.weir.clone(),
-    };
+    let folder = folder(
+        args.output.as_deref(),
+        &args.results,
+        "scaling",
+        "saturated",
+    )?;
+    let lab = Lab::new(&folder, ProxyKind::Weir, args.weir.clone(), stop)?;
     let (begun, at) = (Instant::now(), now_utc());
-    let mut say = |text: &str| {
-        crate::stdio::note(format_args!(
-            "[{:>4.0} s] {text}",
-            begun.elapsed().as_secs_f64()
-        ))
-    };
+    let mut say = |text: &str| progress(begun, text);
     let (topologies, efficiency) = saturated(&lab, &plan, &mut say).map_err(as_usage)?;
     let mut report = ScalingReport {
         format: 1,
