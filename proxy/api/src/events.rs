@@ -68,10 +68,13 @@ pub enum Event {
         server: String,
         /// The address that it stands for.
         address: String,
-        /// `up`, `failed`, `full` or `down`; none: it was not there.
+        /// `up`, `unhealthy`, `failed`, `full` or `down`; none: it was not there.
         old: Option<String>,
         /// The same now; none: it is not there any more.
         new: Option<String>,
+        /// What the last health check said, when health checks made the change.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
     },
     /// This reader was too slow, and that many events are lost to it.
     Missed {
@@ -121,6 +124,7 @@ mod tests {
             address: "127.0.0.1:8000".to_owned(),
             old: Some("up".to_owned()),
             new: None,
+            why: None,
         };
         let json = serde_json::to_value(&event).unwrap();
         assert_eq!(json["event"], event.name());

@@ -13,6 +13,7 @@ pub mod patch;
 pub mod reference;
 mod rules;
 mod text;
+mod upstream;
 
 pub use check::check;
 pub use file::FILE;
@@ -48,6 +49,8 @@ pub struct Field {
     pub default: Option<&'static str>,
     /// Whether it must be there.
     pub required: bool,
+    /// Whether null in a patch may stand for a whole table: each of its fields goes back to its default.
+    pub removable: bool,
     /// nginx's name for it; empty when nginx has no such thing.
     pub nginx: &'static str,
     /// When a change takes effect.
@@ -136,6 +139,7 @@ impl Field {
             shape,
             default: None,
             required: false,
+            removable: false,
             nginx: "",
             applies: Applies::Live,
             help,
@@ -157,6 +161,11 @@ impl Field {
 
     const fn required(mut self) -> Self {
         self.required = true;
+        self
+    }
+
+    const fn removable(mut self) -> Self {
+        self.removable = true;
         self
     }
 

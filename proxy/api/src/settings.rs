@@ -8,6 +8,7 @@ mod defaults;
 mod key;
 mod networks;
 mod problem;
+mod statuses;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -18,6 +19,8 @@ pub(crate) use key::EXPECTED as LIMIT_KEY_ALLOWED;
 pub use key::LimitKey;
 pub(crate) use networks::parse as parse_network;
 pub use problem::{Path, Problem, Problems, Step, Subject};
+pub(crate) use statuses::ALLOWED as STATUSES_ALLOWED;
+pub use statuses::Statuses;
 
 use crate::{
     schema,
@@ -213,6 +216,9 @@ pub struct Upstream {
     /// Trying another server after a failure.
     #[serde(default)]
     pub retry: Retry,
+    /// Asking every server at intervals whether it is well (nginx Plus: `health_check`).
+    #[serde(default)]
+    pub health_check: HealthCheck,
     /// The servers; never empty.
     pub servers: Vec<Server>,
 }
@@ -226,6 +232,7 @@ impl Upstream {
             keepalive: defaults::upstream_keepalive(),
             keepalive_timeout: defaults::keepalive_timeout(),
             retry: Retry::default(),
+            health_check: HealthCheck::default(),
             servers,
         }
     }
@@ -240,6 +247,34 @@ pub struct Retry {
     /// No new try after this much time; zero: no limit (nginx: `proxy_next_upstream_timeout`).
     #[serde(with = "crate::units::duration")]
     pub timeout: Duration,
+}
+
+/// Asking every server of an upstream at intervals whether it is well (nginx Plus: `health_check`; HAProxy:
+/// `option httpchk`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HealthCheck {
+    /// What is asked for with `GET`; none: no checks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// From the start of one check to the start of the next (HAProxy: `inter`).
+    #[serde(with = "crate::units::duration")]
+    pub interval: Duration,
+    /// Most time for a check (HAProxy: `timeout check`).
+    #[serde(with = "crate::units::duration")]
+    pub timeout: Duration,
+    /// Checks passed in a row that bring a server back.
+    pub rise: u32,
+    /// Checks failed in a row that take a server out.
+    pub fall: u32,
+    /// Statuses that pass (HAProxy: `http-check expect status`).
+    pub status: Statuses,
+    /// `Host` of the check; none: the server's address as it is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Port that is asked; none: the server's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
 }
 
 /// One server of an upstream.

@@ -16,6 +16,7 @@ fn the_configurations_are_good_and_the_documented_ones() {
     for (file, servers) in [
         ("config/proxy.toml", 1),
         ("config/proxy-two-replicas.toml", 2),
+        ("config/proxy-health.toml", 2),
     ] {
         let config = config::load(shipped(file)).unwrap_or_else(|errors| panic!("{errors}"));
         let settings = config.settings();

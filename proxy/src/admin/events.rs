@@ -74,7 +74,14 @@ impl Reader {
 }
 
 /// Upstream, server and address, and the state.
-type States = BTreeMap<(String, String, String), String>;
+type States = BTreeMap<(String, String, String), Seen>;
+
+/// The state of a server, and what its last health check said.
+#[derive(Debug, Clone)]
+struct Seen {
+    state: String,
+    check: Option<String>,
+}
 
 /// Tells when servers change their states. Runs until it is dropped. It also looks when nobody reads, so
 /// that a reader sees a change that comes right after its subscription.
@@ -112,7 +119,12 @@ fn states(report: &Value) -> States {
                 text(&server, "name"),
                 text(&server, "address"),
             );
-            states.insert(key, text(&server, "state"));
+            let check = server.pointer("/check/last/why").and_then(Value::as_str);
+            let seen = Seen {
+                state: text(&server, "state"),
+                check: check.map(str::to_owned),
+            };
+            states.insert(key, seen);
         }
     }
     states
@@ -122,14 +134,22 @@ fn changes(old: &States, new: &States, at: &str) -> Vec<Event> {
     let keys = old
         .keys()
         .chain(new.keys().filter(|k| !old.contains_key(*k)));
-    keys.filter(|key| old.get(*key) != new.get(*key))
-        .map(|key| Event::Server {
-            at: at.to_owned(),
-            upstream: key.0.clone(),
-            server: key.1.clone(),
-            address: key.2.clone(),
-            old: old.get(key).cloned(),
-            new: new.get(key).cloned(),
+    let state = |states: &States, key| states.get(key).map(|seen| seen.state.clone());
+    let unhealthy = |state: &Option<String>| state.as_deref() == Some("unhealthy");
+    keys.map(|key| (key, state(old, key), state(new, key)))
+        .filter(|(_, before, now)| before != now)
+        .map(|(key, before, now)| {
+            let by_checks = unhealthy(&before) || unhealthy(&now);
+            let said = new.get(key).and_then(|seen| seen.check.clone());
+            Event::Server {
+                at: at.to_owned(),
+                upstream: key.0.clone(),
+                server: key.1.clone(),
+                address: key.2.clone(),
+                old: before,
+                new: now,
+                why: said.filter(|_| by_checks),
+            }
         })
         .collect()
 }
@@ -206,5 +226,25 @@ mod tests {
             ]
         );
         assert!(changes(&new, &new, "now").is_empty());
+    }
+
+    #[test]
+    fn what_a_check_said_is_told_where_checks_made_the_change() {
+        let report = |state: &str, why: &str| {
+            let check = json!({"state": "up", "last": {"why": why}});
+            let server = json!({"name": "a:1", "address": "a:1", "state": state, "check": check});
+            states(&json!({"upstreams": [{"name": "api", "servers": [server]}]}))
+        };
+        let why = |old: &States, new: &States| match changes(old, new, "now").as_slice() {
+            [Event::Server { why, .. }] => why.clone(),
+            other => Some(format!("{other:?}")),
+        };
+        let up = report("up", "answered 200");
+        let out = report("unhealthy", "answered 500");
+        assert_eq!(why(&up, &out).as_deref(), Some("answered 500"));
+        assert_eq!(why(&out, &up).as_deref(), Some("answered 200"));
+        assert_eq!(why(&up, &report("failed", "answered 200")), None);
+        let later = report("up", "answered 204");
+        assert!(changes(&up, &later, "now").is_empty(), "the same state");
     }
 }

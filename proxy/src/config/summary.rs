@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{Config, Route};
 use weir_api::{
-    settings::{Balance, LimitKey, RateLimit, Server, Upstream},
+    settings::{Balance, HealthCheck, LimitKey, RateLimit, Server, Upstream},
     units::format_duration,
 };
 
@@ -27,6 +27,7 @@ impl Summary {
         lines.extend(config.routes.iter().map(route));
         for (name, it) in &settings.upstream {
             lines.push(upstream(name, it));
+            lines.extend(checks(&it.health_check));
             lines.extend(it.servers.iter().map(server));
         }
         for (name, limit) in &settings.rate_limit {
@@ -68,6 +69,28 @@ fn upstream(name: &str, it: &Upstream) -> String {
         "upstream   {name}: {balance}, keeps {} idle connections for {idle}, {} tries",
         it.keepalive, it.retry.tries
     )
+}
+
+fn checks(check: &HealthCheck) -> Option<String> {
+    let Some(path) = &check.path else {
+        let said = "  checks   none: health_check has no path".to_owned();
+        return (*check != HealthCheck::default()).then_some(said);
+    };
+    let host = check
+        .host
+        .as_ref()
+        .map_or_else(String::new, |host| format!(", host {host}"));
+    let port = check
+        .port
+        .map_or_else(String::new, |port| format!(", port {port}"));
+    Some(format!(
+        "  checks   GET {path}{host}{port} every {}, {} within {}; out after {} failed, back after {} passed",
+        format_duration(check.interval),
+        check.status,
+        format_duration(check.timeout),
+        check.fall,
+        check.rise
+    ))
 }
 
 fn server(server: &Server) -> String {

@@ -277,6 +277,7 @@ pub(super) fn upstreams(report: &Value) -> String {
                 field(server, "requests"),
                 field(server, "failures"),
                 field(connections, "idle"),
+                check(server.get("check")),
             ]);
         }
     }
@@ -290,9 +291,29 @@ pub(super) fn upstreams(report: &Value) -> String {
             "REQUESTS",
             "FAILURES",
             "IDLE",
+            "LAST CHECK",
         ],
         rows,
     )
+}
+
+/// The last health check of a server: what, how long ago, and how far it is from changing the server's state.
+fn check(check: Option<&Value>) -> String {
+    let Some(check) = check else {
+        return "-".to_owned();
+    };
+    let Some(last) = check.get("last") else {
+        return "none yet".to_owned();
+    };
+    let number = |value: &Value, name: &str| value.get(name).and_then(Value::as_u64);
+    let ago = number(last, "ms_ago").unwrap_or_default() as f64 / 1000.0;
+    let text = format!("{}, {ago:.1} s ago", field(last, "why"));
+    let in_a_row = number(check, "against").unwrap_or_default();
+    match (field(check, "state").as_str(), in_a_row) {
+        (_, 0) => text,
+        ("out", n) => format!("{text}, {n} passed in a row"),
+        (_, n) => format!("{text}, {n} failed in a row"),
+    }
 }
 
 pub(super) fn limits(report: &Value) -> String {

@@ -183,7 +183,7 @@ fn draw_node(frame: &mut Frame<'_>, area: Rect, name: &str, seen: &Seen) {
     let widths = [
         Constraint::Length(12),
         Constraint::Min(21),
-        Constraint::Length(7),
+        Constraint::Length(9),
         Constraint::Length(10),
         Constraint::Length(6),
         Constraint::Length(11),
@@ -262,7 +262,7 @@ fn servers(view: &Value) -> Vec<Row<'static>> {
             let state = text(server, "state");
             let color = match state.as_str() {
                 "up" => Color::Green,
-                "failed" => Color::Red,
+                "failed" | "unhealthy" => Color::Red,
                 _ => Color::Yellow,
             };
             let idle = server.pointer("/connections/idle").unwrap_or(&Value::Null);

@@ -140,6 +140,7 @@ fn line(event: &Event) -> String {
             address,
             old,
             new,
+            why,
         } => {
             let state = |it: &Option<String>| it.clone().unwrap_or_else(|| "-".to_owned());
             let resolved = if server == address {
@@ -147,8 +148,11 @@ fn line(event: &Event) -> String {
             } else {
                 format!(" ({address})")
             };
+            let why = why
+                .as_ref()
+                .map_or_else(String::new, |it| format!(" ({it})"));
             format!(
-                "{at}  server    {upstream} {server}{resolved} {} -> {}",
+                "{at}  server    {upstream} {server}{resolved} {} -> {}{why}",
                 state(old),
                 state(new)
             )

@@ -243,7 +243,7 @@ impl Call<'_> {
                 self.record.error = Some(e.to_string());
                 Err(Trouble::Retry(match e {
                     ConnectError::Timeout => 504,
-                    ConnectError::Failed(_) => 502,
+                    ConnectError::Failed(_) | ConnectError::Exhausted(_) => 502,
                 }))
             }
         }

@@ -11,7 +11,9 @@ mod coalesce;
 mod conn;
 mod exchange;
 mod forward;
+mod health;
 mod listen;
+mod probe;
 mod report;
 mod request;
 mod respond;
@@ -30,7 +32,7 @@ use parking_lot::Mutex;
 use pingora::server::{Fds, ListenFds};
 use pingora::services::Service as _;
 use pingora_runtime::Runtime;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use weir_api::config::{Config, Route};
 use weir_api::settings::Settings;
 
@@ -105,6 +107,7 @@ impl Engine {
         let shared = Arc::new(Shared {
             compiler,
             snapshot: ArcSwap::from_pointee(first),
+            published: Notify::new(),
             routes: Mutex::new(config.routes.clone()),
             metrics,
             access_log,
@@ -135,6 +138,9 @@ impl Engine {
         runtime
             .get_handle()
             .spawn(follow_names(Arc::clone(&shared)));
+        runtime
+            .get_handle()
+            .spawn(health::check_servers(Arc::clone(&shared)));
         Ok(Self {
             shared,
             addresses,
@@ -244,7 +250,8 @@ async fn follow_names(shared: Arc<Shared>) {
     }
 }
 
-/// Closes idle upstream connections that are too old, too many, or dead.
+/// Closes idle upstream connections that are too old, too many, dead, or lead to a server that health checks
+/// have taken out.
 async fn sweep(shared: Arc<Shared>) {
     let mut tick = tokio::time::interval(SWEEP_EVERY);
     loop {
@@ -258,5 +265,10 @@ fn sweep_pools(shared: &Shared) {
         upstream
             .pool
             .sweep(upstream.keepalive_timeout, upstream.keepalive);
+        for (address, server) in upstream.state.servers() {
+            if server.checks.is_out() {
+                upstream.pool.close_to(address);
+            }
+        }
     }
 }

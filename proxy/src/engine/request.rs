@@ -10,6 +10,7 @@ use bytes::BytesMut;
 use http::{Version, header};
 use parking_lot::Mutex;
 use pingora::protocols::Stream;
+use tokio::sync::Notify;
 use weir_api::config::Route;
 use weir_api::settings::Settings;
 
@@ -30,6 +31,8 @@ const MAX_REFUSED_LINE: usize = 1024;
 pub(super) struct Shared {
     pub(super) compiler: Compiler,
     pub(super) snapshot: ArcSwap<Snapshot>,
+    /// Wakes who follows the snapshots: another one is in force.
+    pub(super) published: Notify,
     /// Held from compiling a snapshot to putting it in force, so that an older one never replaces a
     /// newer one. The routes to compile with.
     pub(super) routes: Mutex<Vec<Route>>,
@@ -62,7 +65,7 @@ impl Shared {
     ) -> Result<(), CompileError> {
         let routes = self.routes.lock();
         let next = self.compiler.compile(revision, settings, &routes)?;
-        self.snapshot.store(Arc::new(next));
+        self.put_in_force(next);
         Ok(())
     }
 
@@ -71,9 +74,14 @@ impl Shared {
         let routes = self.routes.lock();
         let now = self.snapshot.load();
         match self.compiler.compile(now.revision, &now.settings, &routes) {
-            Ok(next) => self.snapshot.store(Arc::new(next)),
+            Ok(next) => self.put_in_force(next),
             Err(e) => tracing::error!(error = %e, "cannot follow a change of addresses"),
         }
+    }
+
+    fn put_in_force(&self, next: Snapshot) {
+        self.snapshot.store(Arc::new(next));
+        self.published.notify_one();
     }
 
     /// Logs a head that never became a request.

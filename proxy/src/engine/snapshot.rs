@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use weir_api::config::Route;
-use weir_api::settings::{Retry, Server, Settings};
+use weir_api::settings::{HealthCheck, Retry, Server, Settings};
 
 use super::forward::HeaderOps;
 use super::upstream::IdlePool;
@@ -44,6 +44,7 @@ pub(super) struct UpstreamPlan {
     pub(super) keepalive: usize,
     pub(super) keepalive_timeout: Duration,
     pub(super) retry: Retry,
+    pub(super) health_check: HealthCheck,
     pub(super) metrics: UpstreamMetrics,
 }
 
@@ -143,6 +144,7 @@ impl Compiler {
                     keepalive: upstream.keepalive as usize,
                     keepalive_timeout: upstream.keepalive_timeout,
                     retry: upstream.retry.clone(),
+                    health_check: upstream.health_check.clone(),
                     metrics: self.metrics.upstream(name),
                 };
                 (name, Arc::new(plan))

@@ -6,6 +6,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use super::check_metrics::CheckMetrics;
 use super::process::ProcessMetrics;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
@@ -32,6 +33,8 @@ pub struct Metrics {
     limit_evicted: IntCounterVec,
     server_up: IntGaugeVec,
     server_in_flight: IntGaugeVec,
+    /// Health checks.
+    pub checks: CheckMetrics,
     connections: IntGaugeVec,
     /// Client connections refused because `connections.max` was reached.
     pub refused: IntCounter,
@@ -180,6 +183,7 @@ impl Metrics {
                 "Requests in flight at the server.",
                 &["upstream", "server"],
             )?,
+            checks: CheckMetrics::new(r)?,
             connections: gauges(
                 r,
                 "weir_connections",

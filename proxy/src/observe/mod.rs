@@ -3,6 +3,7 @@
 mod access_line;
 pub mod access_log;
 mod allowance;
+mod check_metrics;
 pub mod metrics;
 mod process;
 pub mod profile;

@@ -25,7 +25,7 @@ pub(super) struct Peer {
 #[derive(Debug, Default)]
 pub(super) struct PeerList {
     pub(super) peers: Vec<Peer>,
-    /// The only server of its group: never rests, since there is no other.
+    /// The only server of its group: failures of requests never take it out, since there is no other.
     pub(super) lone: bool,
 }
 
@@ -42,7 +42,12 @@ impl Peer {
     }
 
     fn is_available(&self, now_ms: i64) -> bool {
-        !self.down && self.rests_until(now_ms).is_none() && !self.is_full()
+        !self.is_out() && self.rests_until(now_ms).is_none() && !self.is_full()
+    }
+
+    /// Taken out by the settings or by health checks.
+    fn is_out(&self) -> bool {
+        self.down || self.state.checks.is_out()
     }
 
     /// In flight relative to weight, compared without division.
@@ -59,7 +64,7 @@ impl PeerList {
     pub(super) fn choose(&self, balance: Balance, tried: &mut Tried, now_ms: i64) -> Option<usize> {
         let position = match self.peers.as_slice() {
             [only] if self.lone => {
-                (!tried.contains(0) && !only.down && !only.is_full()).then_some(0)
+                (!tried.contains(0) && !only.is_out() && !only.is_full()).then_some(0)
             }
             _ => match balance {
                 Balance::RoundRobin => self.weighted(self.available(tried, now_ms)),

@@ -5,11 +5,13 @@
 //! - [`Pick`]: the choice, which counts as in flight until it is dropped.
 //! - [`Tried`]: the servers that one request has tried already.
 //! - [`ServerState`]: the live figures of one server.
+//! - [`health`]: active health checks.
 //!
 //! Choice and health follow nginx (`ngx_http_upstream_round_robin`, `ngx_http_upstream_least_conn_module`);
 //! `docs/decisions/0003-balancing.md` lists the few differences.
 
 mod balance;
+pub mod health;
 mod pick;
 mod registry;
 mod server;

@@ -12,6 +12,7 @@ use weir_api::settings::{self, Balance, Server};
 
 use super::{
     balance::{Peer, PeerList},
+    health::{Change, CheckResult, Thresholds},
     pick::Pick,
     server::ServerState,
     tried::Tried,
@@ -185,6 +186,31 @@ impl UpstreamState {
             .iter()
             .chain(&self.backup.peers)
             .map(|peer| (peer.address, &peer.state))
+    }
+
+    /// Every server with its name as written in the settings, regular ones first.
+    pub fn named_servers(&self) -> impl Iterator<Item = (&str, SocketAddr, &Arc<ServerState>)> {
+        self.regular
+            .peers
+            .iter()
+            .chain(&self.backup.peers)
+            .map(|peer| (peer.name.as_str(), peer.address, &peer.state))
+    }
+
+    /// Takes in the end of a health check of one of the servers. One that comes back starts without failures.
+    pub fn note_check(
+        &self,
+        server: &ServerState,
+        result: CheckResult,
+        took: Duration,
+        now_ms: u64,
+        thresholds: Thresholds,
+    ) -> Option<Change> {
+        let change = server.checks.note(result, took, now_ms, thresholds);
+        if change == Some(Change::Back) {
+            self.locked(|| server.forgive());
+        }
+        change
     }
 
     pub(super) fn peer(&self, position: usize, backup: bool) -> Option<&Peer> {

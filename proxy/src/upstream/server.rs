@@ -5,6 +5,8 @@ use std::sync::atomic::{
     Ordering::{Relaxed, Release},
 };
 
+use super::health::Checks;
+
 /// A time that lies before every other.
 const NEVER: i64 = i64::MIN / 2;
 
@@ -25,6 +27,8 @@ pub struct ServerState {
     checked_ms: AtomicI64,
     requests: AtomicU64,
     failures: AtomicU64,
+    /// What health checks have told.
+    pub checks: Checks,
     /// Upkeep of the connections to this server, by the engine.
     pub connections: Connections,
 }
@@ -54,6 +58,7 @@ impl ServerState {
             checked_ms: AtomicI64::new(NEVER),
             requests: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            checks: Checks::default(),
             connections: Connections::default(),
         }
     }
@@ -163,6 +168,13 @@ impl ServerState {
         if self.failed_ms.load(Relaxed) < self.checked_ms.load(Relaxed) {
             self.fails.store(0, Relaxed);
         }
+    }
+
+    /// Forgets the failures, whatever the time: health checks have brought the server back.
+    pub(super) fn forgive(&self) {
+        self.fails.store(0, Relaxed);
+        let weight = self.configured_weight.load(Relaxed);
+        self.effective_weight.store(weight, Relaxed);
     }
 
     // The rest needs no lock.

@@ -15,9 +15,11 @@ use std::{
 };
 
 use proptest::{collection::vec, prelude::*};
-use weir_api::settings::{Balance, Retry, Server, Upstream};
+use weir_api::settings::{Balance, HealthCheck, Retry, Server, Upstream};
 
 use super::*;
+
+mod health;
 
 fn server(port: u16) -> Server {
     Server {
@@ -47,6 +49,7 @@ fn upstream(balance: Balance, servers: &[Server]) -> Upstream {
             tries: 2,
             timeout: Duration::from_secs(5),
         },
+        health_check: HealthCheck::default(),
         servers: servers.to_vec(),
     }
 }
@@ -461,6 +464,8 @@ struct ModelPeer {
     failed_at: i64,
     checked: i64,
     down: bool,
+    /// By health checks.
+    out: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -494,6 +499,7 @@ impl Model {
                     failed_at: -1_000_000_000,
                     checked: -1_000_000_000,
                     down: server.down,
+                    out: false,
                 })
                 .collect()
         };
@@ -515,7 +521,7 @@ impl Model {
                 && peer.fails >= peer.max_fails
                 && now - peer.checked <= peer.fail_timeout;
             let full = peer.max_conns > 0 && peer.conns >= peer.max_conns;
-            if !request.tried.contains(&i) && !peer.down && !full && (lone || !resting) {
+            if !request.tried.contains(&i) && !peer.down && !peer.out && !full && (lone || !resting) {
                 able.push(i);
             }
         }
@@ -562,6 +568,17 @@ impl Model {
         Some((request.list, chosen))
     }
 
+    /// One check decides; `which` counts the regular servers first.
+    fn check(&mut self, which: usize, passed: bool) {
+        let [regular, backup] = &mut self.lists;
+        let peer = regular.iter_mut().chain(backup).nth(which).unwrap();
+        if passed && peer.out {
+            peer.fails = 0;
+            peer.effective = peer.weight;
+        }
+        peer.out = !passed;
+    }
+
     fn end(&mut self, (list, at): (usize, usize), outcome: Outcome, now: i64) {
         let lone = self.lone();
         let peer = &mut self.lists[list][at];
@@ -598,6 +615,11 @@ enum Step {
         outcome: Outcome,
         retry: bool,
     },
+    /// A health check of the n-th server ends.
+    Check {
+        which: usize,
+        passed: bool,
+    },
     Wait(u64),
 }
 
@@ -612,6 +634,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => Just(Step::Start),
         5 => (any::<usize>(), outcome, any::<bool>())
             .prop_map(|(which, outcome, retry)| Step::End { which, outcome, retry }),
+        1 => (any::<usize>(), prop::bool::weighted(0.7))
+            .prop_map(|(which, passed)| Step::Check { which, passed }),
         2 => prop_oneof![0..50_u64, 0..3000_u64].prop_map(Step::Wait),
     ];
     vec(step, 1..200)
@@ -675,6 +699,11 @@ proptest! {
             let mut start = None;
             match step {
                 Step::Wait(ms) => now += ms,
+                Step::Check { which, passed } => {
+                    let which = which % servers.len();
+                    health::check(&upstream, which, passed);
+                    model.check(which, passed);
+                }
                 Step::Start => start = Some((Tried::new(), ModelRequest::default())),
                 Step::End { .. } if open.is_empty() => {}
                 Step::End { which, outcome, retry } => {

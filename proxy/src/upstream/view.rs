@@ -5,7 +5,10 @@ use std::{net::SocketAddr, sync::atomic::Ordering::Relaxed};
 use serde::Serialize;
 use weir_api::settings::Balance;
 
-use super::balance::{Peer, PeerList};
+use super::{
+    balance::{Peer, PeerList},
+    health::CheckView,
+};
 
 /// A group and its servers, as `GET /v1/upstreams` shows them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -45,6 +48,9 @@ pub struct ServerView {
     /// Milliseconds since the last failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_failure_ms_ago: Option<u64>,
+    /// What health checks have told; none: it is not checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub check: Option<CheckView>,
     /// Its connections.
     pub connections: ConnectionsView,
 }
@@ -55,6 +61,8 @@ pub struct ServerView {
 pub enum Condition {
     /// Can be chosen.
     Up,
+    /// Taken out by health checks.
+    Unhealthy,
     /// Rests after `max_fails` failures.
     Failed,
     /// Has as many requests in flight as `max_conns` allows.
@@ -107,6 +115,8 @@ impl ServerView {
         let rests_until = if lone { None } else { peer.rests_until(now_ms) };
         let condition = if peer.down {
             Condition::Down
+        } else if state.checks.is_out() {
+            Condition::Unhealthy
         } else if rests_until.is_some() {
             Condition::Failed
         } else if peer.is_full() {
@@ -128,6 +138,7 @@ impl ServerView {
             last_failure_ms_ago: state
                 .last_failure_ms()
                 .and_then(|at| u64::try_from(now_ms).ok()?.checked_sub(at)),
+            check: state.checks.view(u64::try_from(now_ms).unwrap_or_default()),
             connections: ConnectionsView {
                 opened: state.connections.opened.load(Relaxed),
                 reused: state.connections.reused.load(Relaxed),

@@ -35,6 +35,22 @@ const MISTAKES: &[(&str, &[&str])] = &[
         &["upstream.api.balance", "least_conn"],
     ),
     (
+        "upstream.api.health_check = { path = 'health' }",
+        &["upstream.api.health_check.path", "begins with \"/\""],
+    ),
+    (
+        "upstream.api.health_check = { path = '/health', interval = '10ms' }",
+        &["upstream.api.health_check.interval", "from 100ms"],
+    ),
+    (
+        "upstream.api.health_check = { path = '/health', status = '2xx' }",
+        &["upstream.api.health_check.status", "200-399"],
+    ),
+    (
+        "upstream.api.health_check = { path = '/health', fails = 2 }",
+        &["upstream.api.health_check.fails", "unknown", "fall"],
+    ),
+    (
         "route = [{ upstream = 'apii' }]",
         &["route[0].upstream", "apii", "api"],
     ),

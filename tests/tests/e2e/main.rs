@@ -16,6 +16,7 @@ mod ctl;
 mod dashboard;
 mod edge;
 mod headers;
+mod health;
 mod keepalive;
 mod kubernetes;
 mod lifecycle;

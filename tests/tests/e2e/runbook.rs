@@ -111,7 +111,14 @@ async fn every_command_of_the_runbook_works() {
 
 #[test]
 fn links_within_the_guides_of_operation_lead_somewhere() {
-    for name in ["deploy", "kubernetes", "systemd", "backup", "runbook"] {
+    for name in [
+        "deploy",
+        "kubernetes",
+        "systemd",
+        "backup",
+        "runbook",
+        "health-checks",
+    ] {
         let file = shipped(&format!("docs/guide/{name}.md"));
         let text = fs::read_to_string(&file).unwrap();
         for link in text.split("](").skip(1) {

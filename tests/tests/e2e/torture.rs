@@ -68,7 +68,7 @@ async fn ask(
 
 /// A change of something other than the limit, which must not be felt at all.
 fn harmless(random: &mut SmallRng, second: &str) -> Value {
-    match random.random_range(0..8) {
+    match random.random_range(0..9) {
         0 => json!({"upstream": {"api": {"keepalive": random.random_range(0..64)}}}),
         1 => json!({"connections": {"max": random.random_range(200..2000)}}),
         2 => {
@@ -81,7 +81,9 @@ fn harmless(random: &mut SmallRng, second: &str) -> Value {
             json!({"upstream": {"api": {"balance": if random.random() { "least_conn" } else { "round_robin" }}}})
         }
         5 => json!({"upstream": {"api": {"retry": {"tries": random.random_range(1..4)}}}}),
-        6 => {
+        6 if random.random() => json!({"upstream": {"api": {"health_check": null}}}),
+        6 => json!({"upstream": {"api": {"health_check": {"path": "/", "interval": "100ms"}}}}),
+        7 => {
             json!({"upstream": {"api": {"servers": [{"address": second, "weight": random.random_range(1..9)}]}}})
         }
         _ => json!({"client": {"max_body": format!("{}KiB", random.random_range(1..64))}}),

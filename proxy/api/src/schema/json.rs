@@ -61,7 +61,7 @@ fn of_field(field: &Field, purpose: Purpose) -> Value {
         Shape::Later => Value::Bool(false),
     };
     let is_value = matches!(field.shape, Shape::One(_) | Shape::List(_));
-    if purpose == Purpose::Patch && is_value && !field.required {
+    if purpose == Purpose::Patch && (is_value && !field.required || field.removable) {
         schema = json!({"anyOf": [schema, {"type": "null", "description": "back to the default"}]});
     }
     if let Some(object) = schema.as_object_mut() {

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Field, Kind, Shape, Table, rules, text};
+use super::{Field, Kind, Shape, Table, rules, text, upstream};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
-const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -45,7 +44,7 @@ pub(super) const LIVE_FIELDS: &[Field] = &[
     .nginx("limit_req_zone, limit_req"),
     Field::new(
         "upstream",
-        Shape::Named(&UPSTREAM),
+        Shape::Named(&upstream::UPSTREAM),
         "Groups of servers, by name.",
     )
     .nginx("upstream"),
@@ -236,111 +235,4 @@ static RATE_LIMIT: Table = Table {
         .nginx("the size of limit_req_zone"),
     ],
     rule: Some(rules::rate_limit),
-};
-
-static UPSTREAM: Table = Table {
-    fields: &[
-        Field::one(
-            "balance",
-            Kind::OneOf(&["least_conn", "round_robin"]),
-            "How a server is chosen.",
-        )
-        .or("\"least_conn\"")
-        .nginx("least_conn"),
-        Field::one(
-            "keepalive",
-            Kind::Int(0, 65_535),
-            "Most idle connections kept to all servers of this upstream.",
-        )
-        .or("32")
-        .nginx("keepalive"),
-        Field::one(
-            "keepalive_timeout",
-            Kind::Duration(MILLISECOND, HOUR),
-            "How long a kept connection may stay idle.",
-        )
-        .or("\"60s\"")
-        .nginx("keepalive_timeout"),
-        Field::new(
-            "retry",
-            Shape::Table(&RETRY),
-            "Trying another server after a failure.",
-        )
-        .nginx("proxy_next_upstream"),
-        Field::new(
-            "servers",
-            Shape::Tables(&SERVER),
-            "The servers, at least one that is not a backup.",
-        )
-        .required()
-        .nginx("server"),
-    ],
-    rule: Some(rules::upstream),
-};
-
-static RETRY: Table = Table {
-    fields: &[
-        Field::one(
-            "tries",
-            Kind::Int(1, 100),
-            "Most servers tried for one request, the first included; 1 means no retry.",
-        )
-        .or("3")
-        .nginx("proxy_next_upstream_tries"),
-        Field::one(
-            "timeout",
-            Kind::Duration(Duration::ZERO, HOUR),
-            "No new try once this much time has passed; \"0s\" means no limit.",
-        )
-        .or("\"0s\"")
-        .nginx("proxy_next_upstream_timeout"),
-    ],
-    rule: None,
-};
-
-static SERVER: Table = Table {
-    fields: &[
-        Field::one(
-            "address",
-            Kind::Text(text::SERVER),
-            "Where the server listens; a name that resolves to several addresses is several servers.",
-        )
-        .required()
-        .nginx("server"),
-        Field::one(
-            "weight",
-            Kind::Int(1, 65_535),
-            "Share of the load relative to the other servers.",
-        )
-        .or("1")
-        .nginx("weight="),
-        Field::one(
-            "max_fails",
-            Kind::Int(0, 1_000_000),
-            "Failures within `fail_timeout` that take the server out; 0 means never.",
-        )
-        .or("1")
-        .nginx("max_fails="),
-        Field::one(
-            "fail_timeout",
-            Kind::Duration(MILLISECOND, MINUTE.saturating_mul(60)),
-            "The window in which failures count, and the time a failed server rests.",
-        )
-        .or("\"10s\"")
-        .nginx("fail_timeout="),
-        Field::one(
-            "max_conns",
-            Kind::Int(0, 1_000_000),
-            "Most requests in flight to the server; 0 means no limit.",
-        )
-        .or("0")
-        .nginx("max_conns="),
-        Field::one("backup", Kind::Bool, "Used only when no other server is available.")
-            .or("false")
-            .nginx("backup"),
-        Field::one("down", Kind::Bool, "Taken out of rotation.")
-            .or("false")
-            .nginx("down"),
-    ],
-    rule: None,
 };

@@ -92,6 +92,11 @@ impl Walk {
             };
             let existing = existing.get(name).unwrap_or(&Value::Null);
             match field.shape {
+                Shape::Table(inner) if field.removable && value.is_null() => {
+                    let fields = inner.fields.iter();
+                    self.leaves
+                        .extend(fields.map(|field| (path.key(field.name), Value::Null)));
+                }
                 Shape::Table(inner) => self.table(inner, value, existing, &path),
                 Shape::Named(inner) => self.named(inner, value, existing, &path),
                 _ if field.required && value.is_null() => self.problems.push(Problem::new(
@@ -202,6 +207,20 @@ mod tests {
                 }}
             })
         );
+    }
+
+    #[test]
+    fn a_table_that_may_be_taken_away_goes_back_to_its_defaults() {
+        let mut settings = existing();
+        let on = json!({"upstream": {"api": {"health_check": {"path": "/health", "rise": 1}}}});
+        apply(&leaves(&on, &settings).unwrap(), &mut settings);
+        assert_eq!(
+            settings["upstream"]["api"]["health_check"],
+            json!({"path": "/health", "rise": 1})
+        );
+        let off = json!({"upstream": {"api": {"health_check": null}}});
+        apply(&leaves(&off, &settings).unwrap(), &mut settings);
+        assert_eq!(settings["upstream"]["api"]["health_check"], json!({}));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::TextRule;
-use crate::settings::LimitKey;
+use crate::settings::{LimitKey, Statuses};
 
 /// A zone's or an upstream's name.
 pub(super) const NAME: TextRule = TextRule {
@@ -71,6 +71,28 @@ pub(super) const PREFIX: TextRule = TextRule {
 pub(super) const HOST: TextRule = TextRule {
     allowed: "a host name or an IP address without a port, such as \"api.example.org\"",
     fits: |text| is_host(text) || bracketed_v6(text),
+};
+
+/// A host as in `Host`, with or without port.
+pub(super) const AUTHORITY: TextRule = TextRule {
+    allowed: "a host name or an IP address, with a port if need be, such as \"api.example.org\" or \"api:8000\"",
+    fits: |text| is_host(text) || bracketed_v6(text) || is_server(text),
+};
+
+/// What a request asks for.
+pub(super) const TARGET: TextRule = TextRule {
+    allowed: "a path that begins with \"/\", such as \"/health\" or \"/status?full=0\", of visible ASCII characters without \"#\"",
+    fits: |text| {
+        text.starts_with('/')
+            && text.len() <= 1024
+            && text.bytes().all(|b| b.is_ascii_graphic() && b != b'#')
+    },
+};
+
+/// A set of statuses.
+pub(super) const STATUSES: TextRule = TextRule {
+    allowed: crate::settings::STATUSES_ALLOWED,
+    fits: |text| text.parse::<Statuses>().is_ok(),
 };
 
 /// A file of this machine.
@@ -231,6 +253,16 @@ mod tests {
             PREFIX,
             &["/", "/api/v1"],
             &["", "api", "/a?b", "/a b", "/\n"],
+        );
+        fits(
+            AUTHORITY,
+            &["example.org", "api:8000", "[::1]", "[::1]:80", "10.0.0.1"],
+            &["", "a:", "a:0", "a b", "a/b", "a\r\nX: y"],
+        );
+        fits(
+            TARGET,
+            &["/", "/health?full=0"],
+            &["", "health", "/a b", "/a#b", "/ä", "/a\r\nX: y"],
         );
         fits(NAME, &["api_limit", "a-1"], &["", "a.b", "a b", "ä"]);
         fits(

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{ClientLimits, Compression, Connections, LimitKey, Retry, Timeouts};
+use super::{
+    ClientLimits, Compression, Connections, HealthCheck, LimitKey, Retry, Statuses, Timeouts,
+};
 use crate::units::ByteSize;
 
 impl Default for Connections {
@@ -53,6 +55,22 @@ impl Default for Retry {
         Self {
             tries: 3,
             timeout: Duration::ZERO,
+        }
+    }
+}
+
+impl Default for HealthCheck {
+    /// Off. The interval is nginx Plus's, the counts and the statuses are HAProxy's.
+    fn default() -> Self {
+        Self {
+            path: None,
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(1),
+            rise: 2,
+            fall: 3,
+            status: Statuses::default(),
+            host: None,
+            port: None,
         }
     }
 }

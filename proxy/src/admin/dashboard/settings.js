@@ -13,10 +13,12 @@ function meaning(path) {
   return path.split(".").reduce((at, name) => at?.properties?.[name] ?? at?.additionalProperties, schema) ?? {};
 }
 
-/** Single settings with their paths; servers have their own table. */
+/** Single settings with their paths, those without a value too; servers have their own table. */
 function leaves(value, path = "") {
-  return Object.entries(value).flatMap(([name, inner]) => {
-    const here = path ? `${path}.${name}` : name;
+  const known = Object.keys((path ? meaning(path) : schema).properties ?? {});
+  const names = [...Object.keys(value), ...known.filter((name) => !(name in value))];
+  return names.flatMap((name) => {
+    const [here, inner] = [path ? `${path}.${name}` : name, value[name] ?? null];
     if (name === "servers") return [];
     return inner !== null && typeof inner === "object" && !Array.isArray(inner) ? leaves(inner, here) : [[here, inner]];
   });

@@ -2,12 +2,24 @@
 
 import { because, change, confirm, el, fill, number, read, shown } from "./api.js";
 
-const STATES = { up: "good", failed: "bad", full: "warn", down: "dim" };
+const STATES = { up: "good", failed: "bad", unhealthy: "bad", full: "warn", down: "dim" };
 
 /** Sets one server's fields, after showing what that changes. */
 function setServer(title, upstream, address, fields, after) {
   const path = `/v1/upstreams/${encodeURIComponent(upstream)}/servers/${encodeURIComponent(address)}`;
   return confirm(title, (dry, _, why) => change("PATCH", path + because(why, dry ? { dry_run: "true" } : {}), fields)).then(after);
+}
+
+/** The last health check of a server, in words. */
+function check(server) {
+  const told = server.check;
+  if (!told) return el("td", { class: "dim" }, "–");
+  if (!told.last) return el("td", { class: "dim" }, "none yet");
+  const passed = told.last.result === "passed";
+  const row = told.against ? `, ${told.against} ${told.state === "out" ? "passed" : "failed"} in a row` : "";
+  return el("td", {},
+    el("span", { class: passed ? "" : "bad" }, told.last.why),
+    el("small", { class: "dim" }, ` ${number(told.last.ms_ago / 1000, 1)} s ago${row}`));
 }
 
 export function servers(view, after) {
@@ -28,9 +40,10 @@ export function servers(view, after) {
       el("td", { class: "n" }, number(server.weight)),
       el("td", { class: "n" }, number(server.requests)),
       el("td", { class: "n" }, number(server.failures)),
+      check(server),
       el("td", {}, button));
   }));
-  fill("servers-table", [["upstream"], ["server"], ["state"], ["in flight", "n"], ["idle", "n"], ["weight", "n"], ["requests", "n"], ["failures", "n"], [""]], rows, "No upstream.");
+  fill("servers-table", [["upstream"], ["server"], ["state"], ["in flight", "n"], ["idle", "n"], ["weight", "n"], ["requests", "n"], ["failures", "n"], ["last check"], [""]], rows, "No upstream.");
 }
 
 let last = null;

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use pingora::connectors::TransportConnector;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
@@ -20,6 +21,9 @@ pub(in super::super) enum ConnectError {
     /// Refused, unreachable, …
     #[error("connect failed: {0}")]
     Failed(String),
+    /// This machine has no descriptor, port or memory left for it.
+    #[error("connect failed: {0}")]
+    Exhausted(String),
 }
 
 /// Opens connections.
@@ -55,13 +59,23 @@ impl Connector {
 }
 
 fn classify(e: &Error) -> ConnectError {
-    let timed_out = e
-        .root_cause()
-        .downcast_ref::<io::Error>()
-        .is_some_and(|io| io.kind() == io::ErrorKind::TimedOut);
+    let cause = e.root_cause().downcast_ref::<io::Error>();
+    let timed_out = cause.is_some_and(|io| io.kind() == io::ErrorKind::TimedOut);
     if timed_out || matches!(e.etype(), ErrorType::ConnectTimedout) {
         ConnectError::Timeout
+    } else if cause.is_some_and(is_exhaustion) {
+        ConnectError::Exhausted(e.to_string())
     } else {
         ConnectError::Failed(e.to_string())
     }
+}
+
+fn is_exhaustion(e: &io::Error) -> bool {
+    let Some(code) = e.raw_os_error() else {
+        return false;
+    };
+    matches!(
+        Errno::from_raw(code),
+        Errno::EMFILE | Errno::ENFILE | Errno::EADDRNOTAVAIL | Errno::ENOBUFS | Errno::ENOMEM
+    )
 }

@@ -90,6 +90,18 @@ impl IdlePool {
         drop(closed);
     }
 
+    /// Closes every connection to `address`.
+    pub(in super::super) fn close_to(&self, address: SocketAddr) {
+        let closed: VecDeque<Idle>;
+        {
+            let mut idle = self.idle.lock();
+            (closed, *idle) = std::mem::take(&mut *idle)
+                .into_iter()
+                .partition(|entry| entry.conn.address() == address);
+        }
+        drop(closed);
+    }
+
     /// How many connections are idle.
     pub(in super::super) fn len(&self) -> usize {
         self.idle.lock().len()
