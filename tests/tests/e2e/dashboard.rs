@@ -243,3 +243,33 @@ async fn the_page_asks_for_a_token_where_one_is_needed() {
     let foreign: Vec<_> = page.errors.iter().filter(|e| !e.contains("401")).collect();
     assert!(foreign.is_empty(), "{foreign:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_checks_are_switched_on_in_the_page_which_shows_what_they_find() {
+    let Some(chromium) = browser() else { return };
+    let a = Origin::named("a").await;
+    let weir = Weir::before(&[&a]).start().await;
+    let mut page = Page::open(&chromium, (1280, 1600), false).await;
+    page.visit(&format!("http://{}/", weir.admin.address()))
+        .await;
+    // A setting that has no value yet has its place too.
+    page.until("document.getElementById('set-upstream.api.health_check.path')")
+        .await;
+    page.value("document.getElementById('set-upstream.api.health_check.path').focus()")
+        .await;
+    page.type_text("/health").await;
+    page.until("!document.getElementById('preview').disabled")
+        .await;
+    page.value("document.getElementById('preview').click()")
+        .await;
+    page.until("document.getElementById('change-what').innerText.includes('/health')")
+        .await;
+    page.until("!document.getElementById('change-apply').disabled")
+        .await;
+    page.value("document.getElementById('change-apply').click()")
+        .await;
+    page.until("document.querySelector('#servers-table').innerText.includes('answered 200')")
+        .await;
+    keep(&mut page, "health.png").await;
+    assert!(page.errors.is_empty(), "{:?}", page.errors);
+}
