@@ -60,6 +60,14 @@ impl Patient {
         .await
     }
 
+    /// Waits until the proxy has seen it pass a check.
+    async fn passes(&self, weir: &Weir) {
+        eventually_some("a passed check", async || {
+            (self.seen_by(weir).await["check"]["state"] == "up").then_some(())
+        })
+        .await;
+    }
+
     /// Waits until the proxy has checked it that often.
     async fn is_checked(&self, times: usize) {
         let until = self.got().0 + times;
@@ -93,6 +101,7 @@ fn changes(weir: &Weir) -> Vec<String> {
 async fn a_server_that_fails_its_checks_is_out_until_it_passes_them() {
     let (a, b) = (Patient::named("a").await, Patient::named("b").await);
     let weir = before(&[&a, &b]).with(CHECKS).start().await;
+    a.passes(&weir).await;
     for _ in 0..4 {
         weir.get("/").await.expect(200);
     }
@@ -138,7 +147,7 @@ async fn a_server_that_hangs_keeps_what_it_has_and_gets_no_more() {
         .with("upstream.api.health_check.timeout = '200ms'")
         .start()
         .await;
-    hanging.is_checked(1).await;
+    hanging.passes(&weir).await;
     // Two requests in turn: one of them is held.
     let mut clients = [weir.connect().await, weir.connect().await];
     for client in &mut clients {
@@ -223,7 +232,7 @@ async fn a_new_server_is_up_until_its_first_check_which_decides_alone() {
         .with("upstream.api.health_check.fall = 100")
         .start()
         .await;
-    a.is_checked(1).await;
+    a.passes(&weir).await;
     let body = json!({"address": late.origin.addr().to_string()}).to_string();
     let path = "/v1/upstreams/api/servers";
     weir.admin.send("POST", path, Some(&body)).await.expect(201);
@@ -243,7 +252,7 @@ async fn the_interval_changes_while_it_runs_and_an_override_of_it_goes_back() {
         .with("upstream.api.health_check.interval = '1h'")
         .start()
         .await;
-    a.is_checked(1).await;
+    a.passes(&weir).await;
     a.is(Reply::status(500));
     let set = ["set", "upstream.api.health_check.interval=100ms"];
     let args = [&["ctl", "--node", weir.admin.address()], &set[..]].concat();
@@ -339,7 +348,7 @@ async fn a_check_asks_what_where_and_as_whom_it_is_told() {
 async fn who_asks_is_told_what_the_checks_found() {
     let (a, b) = (Patient::named("a").await, Patient::named("b").await);
     let weir = before(&[&a, &b]).with(CHECKS).start().await;
-    a.is_checked(1).await;
+    a.passes(&weir).await;
     b.origin.stop().await;
     let shown = eventually_some("the table to show it", async || {
         let done = run(
@@ -379,7 +388,7 @@ async fn who_asks_is_told_what_the_checks_found() {
 async fn a_change_of_state_is_an_event_with_its_reason() {
     let a = Patient::named("a").await;
     let weir = before(&[&a]).with(CHECKS).start().await;
-    a.is_checked(1).await;
+    a.passes(&weir).await;
     let mut watching = weir_tests::process::start(
         "weir",
         &["ctl", "--node", weir.admin.address(), "--json", "watch"],
