@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// What is allowed, in words.
-pub(crate) const ALLOWED: &str = "statuses from 100 to 599 and ranges of them, such as \"200\", \"200-399\" or \"200,204,301-302\"";
+pub(crate) const ALLOWED: &str = "a text with statuses from 100 to 599 and ranges of them, such as \"200\", \"200-399\" or \"200,204,301-302\"";
 
 /// A set of HTTP statuses, as text `"200-399"` or `"200,204"`. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
