@@ -521,7 +521,8 @@ impl Model {
                 && peer.fails >= peer.max_fails
                 && now - peer.checked <= peer.fail_timeout;
             let full = peer.max_conns > 0 && peer.conns >= peer.max_conns;
-            if !request.tried.contains(&i) && !peer.down && !peer.out && !full && (lone || !resting) {
+            if !request.tried.contains(&i) && !peer.down && !peer.out && !full && (lone || !resting)
+            {
                 able.push(i);
             }
         }
