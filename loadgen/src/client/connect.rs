@@ -3,71 +3,20 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use rustls::{ClientConfig, HandshakeKind, pki_types::ServerName};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpSocket, TcpStream},
-};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_util::either::Either;
 
 use super::{Plan, Setup};
 use crate::record::FailureKind;
 
-/// A connection, encrypted or not.
-#[derive(Debug)]
-pub(super) enum Stream {
-    Clear(TcpStream),
-    Secure(Box<TlsStream<TcpStream>>),
-}
-
-macro_rules! delegate {
-    ($self:ident, $stream:ident => $call:expr) => {
-        match $self.get_mut() {
-            Self::Clear(stream) => {
-                let $stream = Pin::new(stream);
-                $call
-            }
-            Self::Secure(stream) => {
-                let $stream = Pin::new(stream.as_mut());
-                $call
-            }
-        }
-    };
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        delegate!(self, stream => stream.poll_read(cx, buffer))
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        delegate!(self, stream => stream.poll_write(cx, bytes))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        delegate!(self, stream => stream.poll_flush(cx))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        delegate!(self, stream => stream.poll_shutdown(cx))
-    }
-}
+/// A connection, in the clear or encrypted.
+pub(super) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// Opens connections of one lane.
 #[derive(Debug)]
@@ -124,7 +73,7 @@ impl Connector {
                 whole: began.elapsed(),
                 ..Setup::default()
             };
-            return Ok((Stream::Clear(stream), setup));
+            return Ok((Stream::Left(stream), setup));
         };
         let greeted = Instant::now();
         let stream = TlsConnector::from(config.clone())
@@ -141,7 +90,7 @@ impl Connector {
             tls: Some(greeted.elapsed()),
             resumed: session.handshake_kind() == Some(HandshakeKind::Resumed),
         };
-        Ok((Stream::Secure(Box::new(stream)), setup))
+        Ok((Stream::Right(Box::new(stream)), setup))
     }
 
     async fn tcp(&self) -> io::Result<TcpStream> {

@@ -1,6 +1,7 @@
 //! Knowing when `reqwest` opens a connection: a layer around its connector that takes note.
 
 use std::{
+    future::poll_fn,
     pin::Pin,
     sync::{
         Arc,
@@ -48,39 +49,55 @@ impl<S> Layer<S> for Counting {
     type Service = Counted<S>;
 
     fn layer(&self, inner: S) -> Counted<S> {
-        Counted {
-            inner,
+        Counted(Arc::new(Shared {
+            inner: Mutex::new(inner),
             counting: self.clone(),
-        }
+        }))
     }
 }
 
 /// A connector whose successes are counted.
-#[derive(Debug, Clone)]
-pub(super) struct Counted<S> {
-    inner: S,
+///
+/// `reqwest` and `hyper` clone their connector six times a request, connection or not: a clone of
+/// this one is one more owner of it. What is under it is cloned once a connection.
+#[derive(Debug)]
+pub(super) struct Counted<S>(Arc<Shared<S>>);
+
+#[derive(Debug)]
+struct Shared<S> {
+    inner: Mutex<S>,
     counting: Counting,
+}
+
+// Derived, it would ask the same of what is under it.
+impl<S> Clone for Counted<S> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
 }
 
 impl<S, R> Service<R> for Counted<S>
 where
-    S: Service<R>,
-    S::Future: Send + 'static,
+    S: Service<R> + Clone + Send + 'static,
+    S::Future: Send,
+    R: Send + 'static,
 {
     type Response = S::Response;
     type Error = S::Error;
     type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
+    /// Always ready: each connection asks a connector of its own.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: R) -> Self::Future {
         let began = Instant::now();
-        let connecting = self.inner.call(request);
-        let counting = self.counting.clone();
+        let mut connector = self.0.inner.lock().clone();
+        let counting = self.0.counting.clone();
         Box::pin(async move {
-            let connection = connecting.await?;
+            poll_fn(|cx| connector.poll_ready(cx)).await?;
+            let connection = connector.call(request).await?;
             counting.opened(began.elapsed());
             Ok(connection)
         })

@@ -76,7 +76,9 @@ impl Opening {
         let builder = if plan.transport.is_http2() {
             builder.http2_prior_knowledge()
         } else {
-            builder.http1_only()
+            // Only HTTP/2 says which requests may be sent again: nothing is kept for that.
+            let never = reqwest::retry::never().max_retries_per_request(0);
+            builder.http1_only().retry(never)
         };
         builder.build().map_err(io::Error::other)
     }
@@ -103,10 +105,11 @@ impl SessionClient {
         let client = opening.client(&plan)?;
         let base = format!("{}://{}", base.scheme(), plan.transport.authority(base));
         let closes = !plan.transport.http.keeps_alive() && !plan.transport.is_http2();
+        let usual = usual_headers(&plan, &base);
         let requests = plan
             .endpoints
             .iter()
-            .map(|endpoint| prepare(endpoint, &base, closes))
+            .map(|endpoint| prepare(endpoint, &base, &usual, closes))
             .collect();
         Ok(Self {
             random: SmallRng::seed_from_u64(super::lane_seed(plan.seed, lane)),
@@ -198,8 +201,31 @@ impl SessionClient {
     }
 }
 
-fn prepare(endpoint: &Endpoint, base: &str, closes: bool) -> Prepared {
-    let mut headers: HeaderMap = endpoint
+/// Headers that every request has, unless the scenario has its own: `reqwest` and `hyper` would
+/// make them anew for each request.
+fn usual_headers(plan: &Plan, base: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    // HTTP/2 has the host elsewhere.
+    if !plan.transport.is_http2()
+        && let Some(host) = Url::parse(base).ok().and_then(|url| host_of(&url))
+    {
+        headers.insert(header::HOST, host);
+    }
+    headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+    headers
+}
+
+/// Host, and port unless it is the usual one.
+fn host_of(url: &Url) -> Option<HeaderValue> {
+    let host = url.host_str()?;
+    match url.port() {
+        Some(port) => HeaderValue::from_str(&format!("{host}:{port}")).ok(),
+        None => HeaderValue::from_str(host).ok(),
+    }
+}
+
+fn prepare(endpoint: &Endpoint, base: &str, usual: &HeaderMap, closes: bool) -> Prepared {
+    let own: HeaderMap = endpoint
         .headers
         .iter()
         .filter_map(|(name, value)| {
@@ -207,6 +233,8 @@ fn prepare(endpoint: &Endpoint, base: &str, closes: bool) -> Prepared {
             Some((name, HeaderValue::from_str(value.fixed()?).ok()?))
         })
         .collect();
+    let mut headers = usual.clone();
+    headers.extend(own);
     if closes {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

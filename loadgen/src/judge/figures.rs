@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 
 use super::slo::{Metric, Rule, Statistic, Time};
 use crate::{
-    record::{Counts, HlogError, Totals, latency_histogram, sum_hlog},
+    record::{Counts, LogError, Totals, latency_histogram, sum_log},
     report::RunFolder,
     summary::{Latency, Summary},
 };
@@ -56,9 +56,9 @@ impl LoggedHistograms {
     /// # Errors
     ///
     /// When one of them is missing or not an interval log.
-    pub fn read(folder: &RunFolder) -> Result<Self, HlogError> {
+    pub fn read(folder: &RunFolder) -> Result<Self, LogError> {
         let logged = |name: &str| {
-            let endpoints = sum_hlog(&folder.file(name))?;
+            let endpoints = sum_log(&folder.file(name))?;
             let mut whole = latency_histogram();
             for histogram in endpoints.values() {
                 // Bounds are the same everywhere, so that this cannot fail.

@@ -248,7 +248,7 @@ impl MeasureError {
             Self::Topology(error) => error.is_usage(),
             Self::Run(error) => matches!(error, RunError::Options(_) | RunError::Target(_)),
             Self::Select(error) => !matches!(error, SelectError::Container(_)),
-            Self::ProfileWhat(_) => true,
+            Self::ProfileWhat(_) | Self::AccessLog { .. } => true,
             Self::Profile(_)
             | Self::Folder(_)
             | Self::Page(_)

@@ -82,6 +82,14 @@ pub enum MeasureError {
     /// What was to be sampled.
     #[error("--sample: {0}")]
     Select(#[from] SelectError),
+    /// The log that stages are to be read from.
+    #[error("--access-log: cannot read {}: {cause}", .path.display())]
+    AccessLog {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        cause: io::Error,
+    },
     /// What was to be profiled.
     #[error("--profile: {0}")]
     ProfileWhat(String),
@@ -114,6 +122,7 @@ pub fn measure(
     stop: &StopToken,
 ) -> Result<Measured, MeasureError> {
     let created_at = now_utc();
+    setup.watching.check()?;
     let place = Place::make(order, setup)?;
     let prepared = Stage::set(order, setup, place.path(), stop);
     let driven = prepared.and_then(|stage| {
@@ -144,17 +153,16 @@ pub fn measure(
     if driven.profile.is_some() {
         validity::note_profile(&mut summary);
     }
-    let log = match (&setup.watching.access_log, &struck.topology) {
-        (Some(log), _) => Some(log.clone()),
-        (None, Some(topology)) if topology.proxy => Some(place.path().join("access.log")),
+    let measured_start = driven.outcome.recording.measured_start();
+    let stages = match (&setup.watching.access_log, &struck.topology) {
+        (Some(log), _) => stages::divide_once_written(log, measured_start, &summary),
+        (None, Some(topology)) if topology.proxy => {
+            let log = place.path().join("access.log");
+            stages::divide(&log, measured_start, &summary)
+                .map_err(place::failed("read the proxy's access log"))?
+        }
         (None, _) => None,
     };
-    let measured_start = driven.outcome.recording.measured_start();
-    let stages = log
-        .map(|log| stages::divide(&log, measured_start, &summary))
-        .transpose()
-        .map_err(place::failed("read the proxy's access log"))?
-        .flatten();
     let reach = lint::reach(&struck.facts);
     let judged = shard::thresholds(setup.options.shard, &order.thresholds);
     let verdict = judge::judge_exactly(&summary, driven.outcome.recording.totals(), &judged, reach);

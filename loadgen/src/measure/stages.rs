@@ -11,7 +11,8 @@ use std::{
     fs::File,
     io::{self, BufRead as _, BufReader},
     path::Path,
-    time::{Duration, SystemTime},
+    thread,
+    time::{Duration, Instant, SystemTime},
 };
 
 use hdrhistogram::Histogram;
@@ -20,6 +21,7 @@ use serde::Deserialize;
 use crate::{
     record::latency_histogram,
     report::{StageBreakdown, StageRow},
+    stdio,
     summary::{Model, Summary},
 };
 
@@ -27,6 +29,10 @@ use crate::{
 const US_PER_MS: f64 = 1000.0;
 /// Share by which the requests of both sides may differ before that is worth a remark.
 const TOLERANCE: f64 = 0.01;
+/// Longest wait for the last lines of a log: `weir` writes what it has five times a second.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Time between two looks at the length of a log.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// The part of an access log line that matters here.
 #[derive(Deserialize)]
@@ -80,6 +86,43 @@ impl Stage {
             p99_ms: quantile(0.99),
         }
     }
+}
+
+/// Divides the latency of a run by stage, from the log of a proxy that goes on running: it collects
+/// lines before it writes them, so that the last ones are waited for. A log that is of no use is a
+/// remark, not the end of the run.
+pub(super) fn divide_once_written(
+    log: &Path,
+    measured_start: SystemTime,
+    summary: &Summary,
+) -> Option<StageBreakdown> {
+    let patience = Instant::now() + PATIENCE;
+    let length = || std::fs::metadata(log).map_or(0, |found| found.len());
+    let found = loop {
+        let read = length();
+        let found = divide(log, measured_start, summary);
+        let complete = matches!(&found, Ok(Some(stages)) if stages.requests >= summary.ok);
+        if complete || found.is_err() {
+            break found;
+        }
+        // Read again only once there is more.
+        while length() == read && Instant::now() < patience {
+            thread::sleep(LOOK_EVERY);
+        }
+        if Instant::now() >= patience {
+            break found;
+        }
+    };
+    let why = match found {
+        Ok(Some(stages)) => return Some(stages),
+        Ok(None) => "it has no line of a success with `stages_us` in the measured part: it must be the JSON access log of the weir that is driven".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    stdio::note(format_args!(
+        "no latency by stage from {}: {why}",
+        log.display()
+    ));
+    None
 }
 
 /// Divides the latency of a run by stage. None when the log has no line with stages in the measured

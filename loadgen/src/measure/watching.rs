@@ -1,6 +1,8 @@
 //! What is watched beside the load: further processes, stages from an access log, a flame graph.
 
 use std::{
+    fs::File,
+    io,
     path::{Path, PathBuf},
     thread::JoinHandle,
     time::Duration,
@@ -67,6 +69,25 @@ pub(super) struct Profiling {
 }
 
 impl Watching {
+    /// Whether what is to be read afterwards can be read: nobody drives a load to learn that it
+    /// cannot.
+    pub(super) fn check(&self) -> Result<(), MeasureError> {
+        let Some(log) = &self.access_log else {
+            return Ok(());
+        };
+        match File::open(log).and_then(|file| file.metadata()) {
+            Ok(found) if found.is_file() => Ok(()),
+            Ok(_) => Err(io::Error::other(
+                "it is not a file; weir writes one with `access_log.path`",
+            )),
+            Err(cause) => Err(cause),
+        }
+        .map_err(|cause| MeasureError::AccessLog {
+            path: log.clone(),
+            cause,
+        })
+    }
+
     /// A tracker of the processes of a run and of everything that was chosen beside them.
     pub(super) fn tracker(&self, own: Vec<Watched>) -> Result<Tracker, MeasureError> {
         // Counting sockets looks at every descriptor of every process: only when somebody asks.

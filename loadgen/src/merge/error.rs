@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf};
 
 use crate::{
-    record::{HlogError, LogError},
+    record::LogError,
     report::{FolderError, PageError},
 };
 
@@ -17,8 +17,8 @@ pub enum MergeError {
     #[error(transparent)]
     Log(#[from] LogError),
     /// A joined interval log.
-    #[error(transparent)]
-    Joined(#[from] HlogError),
+    #[error("the joined log: {0}")]
+    Joined(LogError),
     /// The report.
     #[error(transparent)]
     Page(#[from] PageError),

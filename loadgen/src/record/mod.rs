@@ -11,7 +11,6 @@ mod hlog;
 mod interval;
 mod intervals;
 mod recorder;
-mod sums;
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +23,6 @@ use std::{
 use hdrhistogram::Histogram;
 
 pub(crate) use self::hlog::IntervalLog;
-pub use self::intervals::{LogError, LoggedInterval, read_log};
 pub(crate) use self::{
     collect::{Collector, by_frequency},
     connections::Connections,
@@ -33,7 +31,7 @@ pub(crate) use self::{
 pub use self::{
     failure::FailureKind,
     interval::{Counts, DIGITS, MAX_LATENCY_US, latency_histogram},
-    sums::{HlogError, sum_hlog},
+    intervals::{LogError, LoggedInterval, read_log, sum_log},
 };
 
 /// Sums over the measured part.

@@ -19,7 +19,10 @@ use tokio::{
     sync::watch,
 };
 
-use super::{listen::Accepted, stats::Stats};
+use super::{
+    listen::{self, Accepted},
+    stats::Stats,
+};
 use crate::alarm::Alarms;
 
 const BUFFER: usize = 64 << 10;
@@ -86,8 +89,8 @@ pub(super) async fn serve(
 
 impl Null {
     async fn accepted(self: &Rc<Self>, stream: TcpStream) -> io::Result<()> {
-        let stream = Accepted::take(stream, self.tls.as_ref()).await?;
-        if stream.is_http2().await? {
+        let stream = listen::take(stream, self.tls.as_ref()).await?;
+        if listen::is_http2(&stream).await? {
             self.http2(stream).await.map_err(io::Error::other)
         } else {
             self.http1(stream).await

@@ -364,7 +364,8 @@ impl<C: Client> Lane<C> {
             now = if self.ready {
                 self.shared.now()
             } else {
-                self.pause(AFTER_FAILED_LOGIN, until).await
+                self.pause(AFTER_FAILED_LOGIN, self.shared.now(), until)
+                    .await
             };
         }
         let mut flow: Option<Next> = None;
@@ -391,23 +392,20 @@ impl<C: Client> Lane<C> {
             }
             let answer = self.request(endpoint, now, now).await;
             flow = self.next(endpoint, &answer);
+            let done = self.shared.now();
             let mut pause = match flow {
                 Some(next) => self.pause_of(&next).unwrap_or_else(|| pace.within()),
-                None => {
-                    let taken = self.shared.now().saturating_sub(begun);
-                    pace.pause(Duration::from_nanos(taken))
-                }
+                None => pace.pause(Duration::from_nanos(done.saturating_sub(begun))),
             };
             if is_refusal(answer.failure) {
                 pause = pause.max(AFTER_REFUSAL);
             }
-            now = self.pause(pause, until).await;
+            now = self.pause(pause, done, until).await;
         }
     }
 
-    /// Waits, but not longer than until it is time to go; says how late it is then.
-    async fn pause(&self, pause: Duration, until: Nanos) -> Nanos {
-        let now = self.shared.now();
+    /// Waits from `now` on, but not longer than until it is time to go; says how late it is then.
+    async fn pause(&self, pause: Duration, now: Nanos, until: Nanos) -> Nanos {
         let left = Duration::from_nanos(until.saturating_sub(now));
         let pause = pause.min(left);
         if pause.is_zero() {

@@ -33,7 +33,7 @@ pub struct Args {
     /// Host that is not this machine but may be loaded: you vouch for it.
     #[arg(long, value_name = "HOST")]
     target_approved: Vec<String>,
-    /// About half a minute instead of one and a half; no recovery.
+    /// About half a minute instead of one and a half; recovery only with --recovery.
     #[arg(long)]
     quick: bool,
     /// The suite [default: config/suite.toml, or the same built in].
@@ -46,8 +46,11 @@ pub struct Args {
     /// Only tests whose name contains this; may be repeated.
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
+    /// With two replicas or more: kill one at the end, with --quick too.
+    #[arg(long, requires = "topology")]
+    recovery: bool,
     /// With two replicas or more: do not kill one at the end.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "recovery")]
     no_recovery: bool,
     /// Generator threads.
     #[arg(long, default_value_t = 1)]
@@ -85,6 +88,13 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
         .map(TopologySpec::load)
         .transpose()
         .map_err(Usage::new)?;
+    let breakable = spec.clone().filter(|spec| spec.proxy && spec.replicas > 1);
+    if args.recovery && breakable.is_none() {
+        return Err(Usage::new(
+            "--recovery needs a topology with the proxy and two replicas or more: otherwise nobody could take over",
+        )
+        .into());
+    }
     let setup = Setup {
         results: args.results.clone(),
         weir: args.weir.clone(),
@@ -126,8 +136,8 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
         );
     }
     drop(side);
-    let breakable = spec.filter(|spec| spec.proxy && spec.replicas > 1);
-    if let Some(spec) = breakable.filter(|_| !args.quick && !args.no_recovery) {
+    let wanted = args.recovery || !(args.quick || args.no_recovery);
+    if let Some(spec) = breakable.filter(|_| wanted) {
         record.recovery = Some(break_one(&spec, &args, &setup, &folder, &stop)?);
     }
     folder.write_json("suite.json", &record)?;
@@ -176,12 +186,13 @@ fn break_one(
     .apply(Scenario::load("rate").map_err(Usage::new)?)
     .map_err(Usage::new)?;
     let config = weir_api::config::load(&args.proxy).map_err(Usage::new)?;
+    let pause = Duration::from_secs(if args.quick { 1 } else { 3 });
     let plan = recovery::Plan {
         scenario,
         topology: spec.clone(),
         kill: "replica-1".to_owned(),
-        after: Duration::from_secs(3),
-        restart_after: Duration::from_secs(3),
+        after: pause,
+        restart_after: pause,
         bounds: recovery::Bounds::for_fail_timeout(recovery::fail_timeout(&config)),
     };
     let progress = lines_unless(args.quiet, "recovery");

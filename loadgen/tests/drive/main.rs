@@ -20,6 +20,7 @@ mod searching;
 mod server;
 mod sessions;
 mod shards;
+mod splitting;
 mod transports;
 mod truth;
 mod viewing;

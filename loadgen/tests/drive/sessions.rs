@@ -201,6 +201,45 @@ fn connections_are_counted_exactly_and_kept() {
 }
 
 #[test]
+fn every_request_has_one_host_and_accepts_what_the_scenario_says() {
+    for (more, accepted) in [
+        ("", "*/*"),
+        (
+            "headers = { Accept = 'application/json' }",
+            "application/json",
+        ),
+    ] {
+        for path in ["/", "/users/{{user}}"] {
+            let heads: Arc<Mutex<Vec<String>>> = Arc::default();
+            let kept = heads.clone();
+            let server = Server::start(move |request| {
+                kept.lock().unwrap().push(request.head.to_ascii_lowercase());
+                ok("x")
+            });
+            let source = format!(
+                "name = 'test'\nduration = '200ms'\n[load]\nmodel = 'closed'\nusers = 2\n\
+                 think_time = '5ms'\n[[requests]]\nname = 'a'\npath = '{path}'\n{more}\n"
+            );
+            let scenario = Scenario::parse(&source, "test").unwrap();
+            assert_eq!(run(&scenario, server.address).summary.errors, 0);
+            let heads = heads.lock().unwrap();
+            assert!(heads.len() > 2);
+            for head in heads.iter() {
+                let values = |name: &str| -> Vec<_> {
+                    let lines = head.lines().filter_map(|line| line.split_once(": "));
+                    lines
+                        .filter(|(own, _)| *own == name)
+                        .map(|(_, value)| value)
+                        .collect()
+                };
+                assert_eq!(values("host"), [server.address.to_string()], "{head}");
+                assert_eq!(values("accept"), [accepted], "{head}");
+            }
+        }
+    }
+}
+
+#[test]
 fn source_addresses_are_spread() {
     for engine in ENGINES {
         let peers: Arc<Mutex<HashSet<std::net::IpAddr>>> = Arc::default();

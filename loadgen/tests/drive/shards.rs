@@ -55,7 +55,7 @@ fn merge(desk: &Desk, parts: &[&Path]) -> Output {
     desk.bench(&arguments).output().unwrap()
 }
 
-fn count(summary: &Value, name: &str) -> u64 {
+pub(crate) fn count(summary: &Value, name: &str) -> u64 {
     summary[name].as_u64().unwrap_or_else(|| panic!("{name}"))
 }
 

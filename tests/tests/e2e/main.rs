@@ -8,6 +8,7 @@ mod balancing;
 mod balancing_like_nginx;
 mod bench;
 mod bodies;
+mod by_hand;
 mod capacity;
 mod compression;
 mod connections;
