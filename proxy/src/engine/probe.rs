@@ -83,8 +83,10 @@ impl Probe {
         let connecting = shared.connector.connect(self.address, self.timeout, slot);
         let mut conn = connecting.await.map_err(|e| match e {
             ConnectError::Timeout => CheckResult::Timeout(self.timeout),
-            ConnectError::Failed(_) => CheckResult::Connect(e.to_string()),
-            ConnectError::Exhausted(_) => CheckResult::Skipped(e.to_string()),
+            ConnectError::Failed(why) => {
+                CheckResult::Connect(format!("cannot connect: {}", cause(&why)))
+            }
+            ConnectError::Exhausted(why) => CheckResult::Skipped(cause(&why).to_owned()),
         })?;
         let broken = |e: io::Error| match e.kind() {
             io::ErrorKind::TimedOut => CheckResult::Timeout(self.timeout),
@@ -116,6 +118,11 @@ impl Probe {
             }
         }
     }
+}
+
+/// The end of a chain of causes: what the system said. Who was asked and how is known here.
+fn cause(chain: &str) -> &str {
+    chain.rsplit("cause: ").next().unwrap_or(chain).trim()
 }
 
 /// Reads a body to its end, or as much of it as is worth it.
@@ -183,6 +190,14 @@ mod tests {
         let (address, text) = request(other, "[::1]:8000");
         assert_eq!(address.port(), 9000);
         assert!(text.contains("\r\nHost: [::1]:9000\r\n"), "{text}");
+    }
+
+    #[test]
+    fn of_a_chain_of_causes_the_last_is_told() {
+        let chain =
+            "ConnectRefused context: to 127.0.0.1:1 cause: Connection refused (os error 111)";
+        assert_eq!(cause(chain), "Connection refused (os error 111)");
+        assert_eq!(cause("unreachable"), "unreachable");
     }
 
     #[test]

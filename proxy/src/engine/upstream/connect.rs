@@ -79,3 +79,16 @@ fn is_exhaustion(e: &io::Error) -> bool {
         Errno::EMFILE | Errno::ENFILE | Errno::EADDRNOTAVAIL | Errno::ENOBUFS | Errno::ENOMEM
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_that_is_full_is_told_from_a_server_that_refuses() {
+        let is = |code: Errno| is_exhaustion(&io::Error::from_raw_os_error(code as i32));
+        assert!(is(Errno::EMFILE) && is(Errno::EADDRNOTAVAIL));
+        assert!(!is(Errno::ECONNREFUSED) && !is(Errno::EHOSTUNREACH));
+        assert!(!is_exhaustion(&io::ErrorKind::TimedOut.into()));
+    }
+}
