@@ -22,10 +22,11 @@ build: ## release binaries: target/release/weir and target/release/weir-bench
 demo: build ## one and two replicas through the proxy, judged; report under results/
 	$(BENCH) demo
 
-test: ## every test: unit, property, end to end (nginx beside weir, the dashboard in Chromium)
+test: ## every test: unit, property, end to end (nginx beside weir, the dashboard in Chromium, containers)
 	@$(NEED) cmake:cmake nginx:nginx wrk:wrk
 	@command -v chromium >/dev/null || $(NEED) chromium:chromium || echo "without chromium the tests of the dashboard are skipped"
 	@command -v promtool >/dev/null || $(NEED) promtool:prometheus || echo "without prometheus the tests of rules and dashboard queries are skipped"
+	@scripts/base-image.sh || echo "without it the tests of containers are skipped"
 	cargo build --workspace --bins
 	cargo test --workspace
 
