@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
@@ -20,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 const WRITE: &str = "/api/v1/compliance/cases";
 
 /// What a client does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     /// `GET`: may be sent again.
     Read,
@@ -29,7 +30,7 @@ pub(super) enum Kind {
 }
 
 /// How a request failed, as its client sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Class {
     /// Not connected.
     Refused,
@@ -49,10 +50,12 @@ pub(super) struct Failure {
     pub(super) kind: Kind,
     pub(super) class: Class,
     pub(super) sent: Instant,
+    /// What the client said.
+    told: String,
 }
 
 /// What the clients have seen.
-#[derive(Debug, Default, Clone)]
+#[derive(Default, Clone)]
 pub(super) struct Tally {
     pub(super) sent: u64,
     pub(super) failures: Vec<Failure>,
@@ -64,11 +67,24 @@ pub(super) struct Tally {
     pub(super) slowest: Duration,
 }
 
-impl Tally {
-    /// Failures of writes.
-    pub(super) fn lost_writes(&self) -> usize {
-        let writes = self.failures.iter().filter(|f| f.kind == Kind::Write);
-        writes.count()
+/// Failures by kind and class: their number, and one of them.
+impl fmt::Debug for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut failures = BTreeMap::new();
+        for failure in &self.failures {
+            let (count, _) = failures
+                .entry((failure.kind, failure.class))
+                .or_insert((0, &failure.told));
+            *count += 1;
+        }
+        f.debug_struct("Tally")
+            .field("sent", &self.sent)
+            .field("failed", &self.failures.len())
+            .field("failures", &failures)
+            .field("answers", &self.answers)
+            .field("written", &self.written)
+            .field("slowest", &self.slowest)
+            .finish()
     }
 }
 
@@ -164,7 +180,7 @@ impl Load {
         }
         let tally = self.site.tally().clone();
         // Seen with --nocapture.
-        println!("{tally:#?}");
+        println!("{tally:?}");
         tally
     }
 }
@@ -200,8 +216,13 @@ impl Site {
                 *tally.answers.entry(answer.replica).or_default() += 1;
                 Some(answer.closes)
             }
-            Err(class) => {
-                tally.failures.push(Failure { kind, class, sent });
+            Err((class, told)) => {
+                tally.failures.push(Failure {
+                    kind,
+                    class,
+                    sent,
+                    told,
+                });
                 None
             }
         }
@@ -216,7 +237,7 @@ struct Answer {
     closes: bool,
 }
 
-async fn answer(request: RequestBuilder, kind: Kind) -> Result<Answer, Class> {
+async fn answer(request: RequestBuilder, kind: Kind) -> Result<Answer, (Class, String)> {
     let response = request.send().await.map_err(|error| class(&error))?;
     let status = response.status().as_u16();
     let header = |name| text(&response, name);
@@ -230,8 +251,7 @@ async fn answer(request: RequestBuilder, kind: Kind) -> Result<Answer, Class> {
         Kind::Write => 201,
     };
     if status != good {
-        eprintln!("{kind:?}: status {status}");
-        return Err(Class::Status(status));
+        return Err((Class::Status(status), String::new()));
     }
     Ok(answer)
 }
@@ -242,9 +262,8 @@ fn text(response: &Response, header: &str) -> String {
     value.unwrap_or_default().to_owned()
 }
 
-fn class(error: &reqwest::Error) -> Class {
-    eprintln!("{error:?}");
-    if error.is_connect() {
+fn class(error: &reqwest::Error) -> (Class, String) {
+    let class = if error.is_connect() {
         Class::Refused
     } else if error.is_timeout() {
         Class::TimedOut
@@ -252,7 +271,8 @@ fn class(error: &reqwest::Error) -> Class {
         Class::Broken
     } else {
         Class::Dropped
-    }
+    };
+    (class, format!("{error:?}"))
 }
 
 fn client() -> Client {

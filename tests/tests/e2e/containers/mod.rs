@@ -10,6 +10,8 @@ mod replicas;
 mod restart;
 mod stack;
 
+use serde_json::{Value, json};
+
 use self::engine::{Compose, folder, run, skipped};
 
 #[tokio::test]
@@ -35,29 +37,41 @@ fn both_compose_files_mean_what_is_documented() {
     let Some(compose) = Compose::find() else {
         return skipped("there is no Compose");
     };
-    for (file, port, replicas) in [("compose.yml", "8080", ""), ("compose.prod.yml", "80", "2")] {
-        let shown = run(compose.command(file, "weir-e2e-config").arg("config"));
-        let value = |key: &str| {
-            let line = shown.lines().map(str::trim).find(|l| l.starts_with(key));
-            line.map_or("", |line| line[key.len()..].trim()).to_owned()
-        };
-        assert_eq!(value("scale:"), replicas, "{shown}");
-        assert!(value("cpus:").starts_with('1'), "{shown}");
-        assert!(
-            ["2g", "\"2147483648\""].contains(&value("mem_limit:").as_str()),
-            "{shown}"
-        );
-        assert_eq!(value("stop_grace_period:"), "35s", "{shown}");
-        assert_eq!(
-            shown.matches("read_only: true").count(),
-            3 - ro_mounts(&shown),
-            "{shown}"
-        );
-        assert!(shown.contains(port), "{shown}");
+    for (file, published, replicas) in [
+        ("compose.yml", "127.0.0.1:8080", None),
+        ("compose.prod.yml", "80", Some(2)),
+    ] {
+        let text = run(compose.command(file, "weir-e2e-config").arg("config"));
+        let shown: Value = serde_saphyr::from_str(&text).unwrap();
+        let (api, weir) = (&shown["services"]["api"], &shown["services"]["weir"]);
+        for service in [api, weir] {
+            assert_eq!(service["read_only"], true, "{text}");
+            assert_eq!(service["cap_drop"], json!(["ALL"]), "{text}");
+            let options = service["security_opt"].to_string();
+            assert!(options.contains("no-new-privileges"), "{text}");
+        }
+        assert_eq!(api["scale"].as_u64(), replicas, "{text}");
+        assert_eq!(api["cpus"].as_f64(), Some(1.0), "{text}");
+        let memory = api["mem_limit"].as_str().unwrap_or_default();
+        assert!(["2g", "2147483648"].contains(&memory), "{text}");
+        assert_eq!(weir["stop_grace_period"], "35s", "{text}");
+        // Versions of Compose differ in what they write in short and what in long.
+        let mount = &weir["volumes"][0];
+        let short = mount.as_str().is_some_and(|mount| mount.ends_with(":ro"));
+        assert!(short || mount["read_only"] == true, "{text}");
+        assert_eq!(published_at(&weir["ports"][0]), published, "{text}");
     }
 }
 
-/// Compose v2 writes a read-only mount as `read_only: true` too; v1 as `:ro`.
-fn ro_mounts(shown: &str) -> usize {
-    usize::from(shown.contains(":/etc/weir:ro"))
+/// Where a port is published: `ADDRESS:PORT` or `PORT`.
+fn published_at(port: &Value) -> String {
+    if let Some(short) = port.as_str() {
+        return short.trim_end_matches(":8080/tcp").to_owned();
+    }
+    let parts = [&port["host_ip"], &port["published"]].map(|part| match part {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        number => number.to_string(),
+    });
+    parts.join(":").trim_start_matches(':').to_owned()
 }

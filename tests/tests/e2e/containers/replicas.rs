@@ -1,6 +1,9 @@
 //! Replicas come, go, die, hang and fall silent while clients read and write.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 
@@ -22,7 +25,7 @@ async fn replicas_come_and_go_under_load_and_nobody_notices() {
         return;
     };
     let stack = Stack::up(compose, "compose.prod.yml", 1, &[]);
-    is_hardened(&stack, "unless-stopped");
+    is_hardened(&stack, Some("unless-stopped"));
 
     // The documented limit would end this load; it is lifted while the proxy runs, for a time.
     let weir = stack.id("weir");
@@ -51,12 +54,16 @@ async fn replicas_come_and_go_under_load_and_nobody_notices() {
     let (killed, survivor) = two(&stack);
     slow_down(&killed, FOR_EVER);
     is_serving(&killed, 1);
+    let moment = Instant::now();
     docker(&["kill", &killed]);
     stack.sends_to(1);
     load.goes_on(50);
     let counted = load.stop().await;
-    let lost: Vec<_> = counted.failures.iter().map(|f| (f.kind, f.class)).collect();
+    let sent_before = counted.failures.iter().filter(|f| f.sent < moment);
+    let lost: Vec<_> = sent_before.map(|f| (f.kind, f.class)).collect();
     assert_eq!(lost, [(Kind::Write, Class::Status(502))], "{counted:?}");
+    // None besides has been seen to fail. A write on a connection that was just dying may.
+    assert!(counted.failures.len() <= 3, "{counted:?}");
     let survivor = (name(&survivor), count(&survivor, "requests"));
     assert_eq!(
         counted.written.get(&survivor.0),
