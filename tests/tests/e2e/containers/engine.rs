@@ -154,7 +154,7 @@ impl AtTheEnd {
     /// `script` finds `args` in `$@`.
     pub(super) fn run<A: AsRef<OsStr>>(script: &str, args: impl IntoIterator<Item = A>) -> Self {
         // Killed: commands that were running then are given time to end, so that nothing comes back.
-        let script = format!("read -r told || sleep 10\n{script}");
+        let script = format!("read -r told || sleep 30\n{script}");
         let shell = Command::new("sh")
             .args(["-c", &script, "sh"])
             .args(args)

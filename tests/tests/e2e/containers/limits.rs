@@ -32,20 +32,16 @@ async fn the_development_stack_is_healthy_and_keeps_its_limits() {
 
     let clients = busy(&stack.address());
     let api = stack.id("api");
+    // As shipped: one processor.
+    measured(&api).is_at_most(1.0);
+    // On a busy machine it may never get as much as that. Less than its share, it gets anywhere.
+    docker(&["update", "--cpus", "0.2", &api]);
+    let before = Cpu::of(&api).throttled;
     until("the limit to be felt", || {
-        (Cpu::of(&api).throttled > 0).then_some(())
+        (Cpu::of(&api).throttled > before).then_some(())
     });
-    // From before the first reading until after the last: if anything, the share comes out too small by the time that the
-    // readings take.
-    let (started, before) = (Instant::now(), Cpu::of(&api));
-    tokio::time::sleep(WINDOW).await;
-    let (after, wall) = (Cpu::of(&api), started.elapsed());
+    measured(&api).is_at_most(0.2);
     drop(clients);
-    let used = after.used - before.used;
-    println!("{used:?} of processor time in {wall:?}; {before:?}, {after:?}");
-    // A limit of one is kept for each period of 100 ms; the first and the last are not whole.
-    let most = wall.mul_f64(1.05) + Duration::from_millis(100);
-    assert!(used <= most, "{used:?} of processor time in {wall:?}");
 }
 
 /// Clients that log in, again and again, until aborted.
@@ -66,6 +62,41 @@ fn busy(address: &str) -> tokio::task::JoinSet<()> {
             }
         })
         .collect()
+}
+
+/// Processor time that a container used within a time.
+struct Used {
+    used: Duration,
+    wall: Duration,
+}
+
+/// Looks at a container for a while.
+fn measured(id: &str) -> Used {
+    // From before the first reading until after the second: if anything, the share comes out too small by the time that
+    // the readings take.
+    let (started, before) = (Instant::now(), Cpu::of(id));
+    std::thread::sleep(WINDOW);
+    let (after, wall) = (Cpu::of(id), started.elapsed());
+    println!("{before:?}, {after:?} after {wall:?}");
+    Used {
+        used: after.used - before.used,
+        wall,
+    }
+}
+
+impl Used {
+    #[track_caller]
+    fn is_at_most(&self, processors: f64) {
+        // The limit holds for each period of 100 ms; the first and the last are not whole.
+        let most = self.wall.mul_f64(processors * 1.05) + Duration::from_millis(100);
+        let Self { used, wall } = self;
+        assert!(*used <= most, "{used:?} of processor time in {wall:?}");
+        // Nor is it idle.
+        assert!(
+            *used >= wall.mul_f64(0.05),
+            "{used:?} of processor time in {wall:?}"
+        );
+    }
 }
 
 /// Processor time of a container since its start.
@@ -130,44 +161,45 @@ pub(super) fn is_hardened(stack: &Stack, restart: Option<&str>) {
     }
 }
 
-/// Looks at every process of a container, with the one that looks.
+/// Looks at every process of a container. What starts a command in it, as for a health check, is still root for a moment:
+/// so it is looked at again.
 fn nobody_is_root(id: &str) {
-    let all = docker(&[
-        "exec",
-        id,
-        "sh",
-        "-c",
-        "cat /proc/[0-9]*/status 2>/dev/null || true",
-    ]);
-    let values = |field: &str| -> Vec<Vec<String>> {
-        let lines = all.lines().filter_map(|line| line.strip_prefix(field));
-        lines
-            .map(|line| line.split_whitespace().map(str::to_owned).collect())
-            .collect()
-    };
-    let user = USER.to_string();
-    // Real, effective, saved, and of the file system.
-    for field in ["Uid:", "Gid:"] {
-        let found = values(field);
-        assert!(found.len() >= 2, "{all}");
-        for ids in found {
-            assert!(ids.len() == 4 && ids.iter().all(|id| *id == user), "{all}");
-        }
-    }
-    for field in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
-        for capabilities in values(field) {
-            assert_eq!(capabilities, ["0000000000000000"], "{field} {all}");
-        }
-    }
-    for group in values("Groups:").iter().flatten() {
-        assert_eq!(*group, user, "{all}");
-    }
-    for flag in values("NoNewPrivs:") {
-        assert_eq!(flag, ["1"], "{all}");
-    }
+    until("every process of a container to be unprivileged", || {
+        let found = privileged(id);
+        println!("{found:?}");
+        found.is_empty().then_some(())
+    });
     // And seen from outside.
-    let seen = docker(&["top", id, "-eo", "pid,uid"]);
-    for line in seen.lines().skip(1) {
-        assert_ne!(line.split_whitespace().nth(1), Some("0"), "{seen}");
-    }
+    until("every process of a container to be no root", || {
+        let seen = docker(&["top", id, "-eo", "pid,uid"]);
+        let mut users = seen
+            .lines()
+            .skip(1)
+            .map(|line| line.split_whitespace().nth(1));
+        users.all(|user| user != Some("0")).then_some(())
+    });
+}
+
+/// Every field of a process' status that tells of privileges.
+fn privileged(id: &str) -> Vec<String> {
+    let look = "cat /proc/[0-9]*/status 2>/dev/null || true";
+    let all = docker(&["exec", id, "sh", "-c", look]);
+    // At least the main process and the one that looks.
+    assert!(all.matches("Name:").count() >= 2, "{all}");
+    let user = USER.to_string();
+    let (no_capability, set) = ("0000000000000000".to_owned(), "1".to_owned());
+    let expected = |field: &str| match field {
+        // Real, effective, saved, and of the file system.
+        "Uid" | "Gid" | "Groups" => Some(&user),
+        "NoNewPrivs" => Some(&set),
+        _ if field.starts_with("Cap") => Some(&no_capability),
+        _ => None,
+    };
+    all.lines()
+        .filter(|line| {
+            let (field, values) = line.split_once(':').unwrap_or_default();
+            expected(field).is_some_and(|good| values.split_whitespace().any(|v| v != good))
+        })
+        .map(str::to_owned)
+        .collect()
 }
