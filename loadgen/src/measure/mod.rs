@@ -12,6 +12,7 @@ mod order;
 mod overhead;
 mod place;
 mod print;
+mod setup_args;
 mod shard;
 pub(crate) mod side;
 mod stage;
@@ -22,6 +23,7 @@ mod watching;
 
 pub use order::{Keep, Order, Setup, Subject};
 pub use overhead::overhead;
+pub use setup_args::SetupArgs;
 pub(crate) use stage::{apply_tuning, places};
 pub use warm::{Cooled, Probed, Warm};
 pub use watching::Watching;

@@ -1,6 +1,6 @@
 //! `weir-bench overhead`: what the proxy costs against direct, in interleaved pairs.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 
@@ -8,9 +8,9 @@ use super::{Bounds, Plan, check, measure_overhead, page};
 use crate::{
     exit::Usage,
     judge::{Gate, doubts, name_and_numbers, plain_table, rows_table, wrapped},
-    measure::Setup,
+    measure::SetupArgs,
     report::{Commit, RunFolder, write_latest},
-    run::{RunOptions, StopToken, command::OverrideArgs},
+    run::{StopToken, command::OverrideArgs},
     scenario::{Overrides, Scenario},
     stdio,
     topology::TopologySpec,
@@ -50,21 +50,9 @@ pub struct Args {
     /// What to change in the scenario [default: 1s of warm-up, 5s measured].
     #[command(flatten)]
     overrides: OverrideArgs,
-    /// Where run folders go.
-    #[arg(long, value_name = "FOLDER", default_value = "results")]
-    results: PathBuf,
-    /// The proxy's binary [default: beside this program].
-    #[arg(long, value_name = "FILE")]
-    weir: Option<PathBuf>,
-    /// The proxy configuration to derive from.
-    #[arg(long, value_name = "FILE", default_value = "config/proxy.toml")]
-    proxy: PathBuf,
-    /// Print the record as JSON instead of tables.
-    #[arg(long)]
-    json: bool,
-    /// No progress.
-    #[arg(long, short)]
-    quiet: bool,
+    /// Where things are, and what is printed.
+    #[command(flatten)]
+    setup: SetupArgs,
 }
 
 /// Runs `weir-bench overhead`.
@@ -92,19 +80,13 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
             machine_share: args.max_cpu / 100.0,
             memory_growth: args.max_memory_growth / 100.0,
         },
-        quiet: args.quiet,
+        quiet: args.setup.quiet,
     };
     check(&plan)?;
-    let setup = Setup {
-        results: args.results.clone(),
-        weir: args.weir,
-        proxy_config: args.proxy,
-        options: RunOptions::default(),
-        ..Setup::default()
-    };
+    let setup = args.setup.setup();
     let stop = StopToken::on_signals().context("installing signal handlers")?;
     let folder = RunFolder::create(
-        &args.results,
+        &args.setup.results,
         "overhead",
         &plan.proxied.name,
         &Commit::here(),
@@ -112,8 +94,8 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
     let record = measure_overhead(&plan, &setup, &folder, &stop)?;
     folder.write_json("overhead.json", &record)?;
     let page = folder.write("report.html", &page::render(&record)?)?;
-    write_latest(&args.results, &folder)?;
-    if args.json {
+    write_latest(&args.setup.results, &folder)?;
+    if args.setup.json {
         stdio::line(serde_json::to_string_pretty(&record)?)?;
     } else {
         let mut table = plain_table(&page::LATENCY_HEADER);

@@ -8,7 +8,7 @@ use super::{Bounds, Plan, RecoveryRecord, page, recover};
 use crate::{
     exit::Usage,
     judge::{Gate, doubts, rows_table, wrapped},
-    measure::Setup,
+    measure::SetupArgs,
     report::{Commit, RunFolder, write_latest},
     run::{StopToken, command::OverrideArgs},
     scenario::{Overrides, Scenario},
@@ -52,21 +52,9 @@ pub struct Args {
     /// What to change in the scenario [default: 1s of warm-up].
     #[command(flatten)]
     overrides: OverrideArgs,
-    /// Where run folders go.
-    #[arg(long, value_name = "FOLDER", default_value = "results")]
-    results: PathBuf,
-    /// The proxy's binary [default: beside this program].
-    #[arg(long, value_name = "FILE")]
-    weir: Option<PathBuf>,
-    /// The proxy configuration to derive from.
-    #[arg(long, value_name = "FILE", default_value = "config/proxy.toml")]
-    proxy: PathBuf,
-    /// Print the record as JSON instead of tables.
-    #[arg(long)]
-    json: bool,
-    /// No progress.
-    #[arg(long, short)]
-    quiet: bool,
+    /// Where things are, and what is printed.
+    #[command(flatten)]
+    setup: SetupArgs,
 }
 
 /// Runs `weir-bench recovery`.
@@ -82,7 +70,7 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
         warmup: overrides.warmup.or(Some(Duration::from_secs(1))),
         ..overrides
     };
-    let config = weir_api::config::load(&args.proxy).map_err(Usage::new)?;
+    let config = weir_api::config::load(&args.setup.proxy).map_err(Usage::new)?;
     let usual = Bounds::for_fail_timeout(super::fail_timeout(&config));
     let plan = Plan {
         scenario: overrides.apply(scenario).map_err(Usage::new)?,
@@ -99,24 +87,19 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
         },
     };
     plan.check()?;
-    let setup = Setup {
-        results: args.results.clone(),
-        weir: args.weir,
-        proxy_config: args.proxy,
-        ..Setup::default()
-    };
+    let setup = args.setup.setup();
     let stop = StopToken::on_signals().context("installing signal handlers")?;
     let folder = RunFolder::create(
-        &args.results,
+        &args.setup.results,
         "recovery",
         &plan.topology.name,
         &Commit::here(),
     )?;
-    let progress = lines_unless(args.quiet, format!("recovery {}", plan.topology.name));
+    let progress = lines_unless(args.setup.quiet, format!("recovery {}", plan.topology.name));
     let record = recover(&plan, &setup, folder.path(), progress, &stop)?;
     let page = save(&record, &folder)?;
-    write_latest(&args.results, &folder)?;
-    if args.json {
+    write_latest(&args.setup.results, &folder)?;
+    if args.setup.json {
         stdio::line(serde_json::to_string_pretty(&record)?)?;
     } else {
         print(&record)?;
