@@ -8,7 +8,7 @@ use weir_tests::{
     Origin, Weir,
     admin::Answer,
     process::{Finished, run},
-    wait::eventually,
+    wait::{eventually, eventually_some},
 };
 
 /// A token made by the program, added to a file.
@@ -140,14 +140,11 @@ async fn the_file_of_tokens_is_read_again_and_a_bad_one_changes_nothing() {
     fs::remove_file(&tokens).unwrap();
     let new = token(&tokens, "new", &["read"]).await;
     weir.process.signal(Signal::SIGHUP);
-    for _ in 0..500 {
-        if may(&new).await {
-            assert!(!may(&old).await, "a token that is gone from the file");
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-    panic!("the new token is not known: {}", weir.process.stderr());
+    eventually_some("the new token to be known", async || {
+        may(&new).await.then_some(())
+    })
+    .await;
+    assert!(!may(&old).await, "a token that is gone from the file");
 }
 
 #[tokio::test]
@@ -370,16 +367,12 @@ async fn top_shows_what_a_proxy_is_doing() {
     for _ in 0..20 {
         weir.get("/").await.expect(200);
     }
-    let mut last = String::new();
-    for _ in 0..200 {
+    let last = eventually_some("top to have seen a rate", async || {
         let top = ctl(weir.admin.address(), &["top", "--once"]).await;
         assert_eq!(top.code, Some(0), "{}", top.stderr);
-        last = top.stdout;
-        if last.contains("req/s") {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+        top.stdout.contains("req/s").then_some(top.stdout)
+    })
+    .await;
     for says in ["revision 1", "p99", "in flight", "up", "upstream"] {
         assert!(last.contains(says), "{says}: {last}");
     }

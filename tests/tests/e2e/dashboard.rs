@@ -3,7 +3,7 @@
 //! `WEIR_PICTURES=FOLDER` keeps pictures of the page.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
@@ -44,6 +44,60 @@ fn traffic(weir: &Weir) -> (Arc<AtomicBool>, tokio::task::JoinHandle<()>) {
     (stop, asking)
 }
 
+/// The dashboard of `weir`, in a window of this size.
+async fn dashboard(chromium: &Path, weir: &Weir, size: (u32, u32), dark: bool) -> Page {
+    let mut page = Page::open(chromium, size, dark).await;
+    page.visit(&format!("http://{}/", weir.admin.address()))
+        .await;
+    page
+}
+
+async fn is_ready(page: &mut Page) {
+    page.until("document.querySelector('#phase').innerText === 'ready'")
+        .await;
+}
+
+/// Types over what is in an input field.
+async fn write(page: &mut Page, field: &str, text: &str) {
+    page.value(&format!("document.getElementById('{field}').select()"))
+        .await;
+    page.type_text(text).await;
+}
+
+/// Presses a button with the keyboard.
+async fn press_button(page: &mut Page, button: &str) {
+    page.value(&format!("document.getElementById('{button}').focus()"))
+        .await;
+    page.press("Enter").await;
+}
+
+async fn click(page: &mut Page, button: &str) {
+    page.value(&format!("document.getElementById('{button}').click()"))
+        .await;
+}
+
+/// The dialog that shows a change before it is applied.
+async fn dialog_opens(page: &mut Page) {
+    page.until("document.getElementById('change-dialog').open")
+        .await;
+}
+
+async fn dialog_closes(page: &mut Page) {
+    page.until("!document.getElementById('change-dialog').open")
+        .await;
+}
+
+/// Drains the first server or puts it back, and waits until its badge says `state`.
+async fn switch_first_server(page: &mut Page, state: &str) {
+    click(page, "server-api-0").await;
+    dialog_opens(page).await;
+    click(page, "change-apply").await;
+    page.until(&format!(
+        "document.querySelector('#servers-table .badge').innerText === '{state}'"
+    ))
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_setting_is_edited_traffic_changes_and_the_override_is_put_back() {
     let Some(chromium) = browser() else { return };
@@ -59,11 +113,8 @@ async fn a_setting_is_edited_traffic_changes_and_the_override_is_put_back() {
         .start()
         .await;
     let (stop, asking) = traffic(&weir);
-    let mut page = Page::open(&chromium, (1280, 2400), false).await;
-    page.visit(&format!("http://{}/", weir.admin.address()))
-        .await;
-    page.until("document.querySelector('#phase').innerText === 'ready'")
-        .await;
+    let mut page = dashboard(&chromium, &weir, (1280, 2400), false).await;
+    is_ready(&mut page).await;
     page.until("document.querySelectorAll('#servers-table tbody tr').length === 2")
         .await;
     page.until("document.querySelectorAll('figure svg').length === 4")
@@ -72,20 +123,14 @@ async fn a_setting_is_edited_traffic_changes_and_the_override_is_put_back() {
         .await;
 
     // By keyboard alone: find the setting, change it, look at the difference, apply.
-    page.value("document.getElementById('find').focus()").await;
-    page.type_text("z.burst").await;
+    write(&mut page, "find", "z.burst").await;
     page.until("document.querySelectorAll('#settings-table tbody tr').length === 1")
         .await;
-    page.value("document.getElementById('set-rate_limit.z.burst').select()")
-        .await;
-    page.type_text("many").await;
+    write(&mut page, "set-rate_limit.z.burst", "many").await;
     page.until("!document.getElementById('preview').disabled")
         .await;
-    page.value("document.getElementById('preview').focus()")
-        .await;
-    page.press("Enter").await;
-    page.until("document.getElementById('change-dialog').open")
-        .await;
+    press_button(&mut page, "preview").await;
+    dialog_opens(&mut page).await;
     page.until("document.getElementById('change-wrong').innerText.includes('0 to 1000000')")
         .await;
     assert_eq!(
@@ -94,24 +139,16 @@ async fn a_setting_is_edited_traffic_changes_and_the_override_is_put_back() {
         true
     );
     page.press("Escape").await;
-    page.until("!document.getElementById('change-dialog').open")
-        .await;
-    page.value("document.getElementById('set-rate_limit.z.burst').select()")
-        .await;
-    page.type_text("0").await;
-    page.value("document.getElementById('preview').focus()")
-        .await;
-    page.press("Enter").await;
+    dialog_closes(&mut page).await;
+    write(&mut page, "set-rate_limit.z.burst", "0").await;
+    press_button(&mut page, "preview").await;
     page.until("document.getElementById('change-what').innerText.includes('100000 → 0')")
         .await;
     keep(&mut page, "dialog.png").await;
     page.value("document.getElementById('ttl').value = '1m'")
         .await;
-    page.value("document.getElementById('change-apply').focus()")
-        .await;
-    page.press("Enter").await;
-    page.until("!document.getElementById('change-dialog').open")
-        .await;
+    press_button(&mut page, "change-apply").await;
+    dialog_closes(&mut page).await;
 
     // Traffic is limited now, and the page shows why and for how long.
     page.until("document.querySelector('#limits-table .bad')")
@@ -136,28 +173,12 @@ async fn a_setting_is_edited_traffic_changes_and_the_override_is_put_back() {
     );
 
     // A server is drained and put back.
-    page.value("document.getElementById('server-api-0').click()")
-        .await;
-    page.until("document.getElementById('change-dialog').open")
-        .await;
-    page.value("document.getElementById('change-apply').click()")
-        .await;
-    page.until("document.querySelector('#servers-table .badge').innerText === 'down'")
-        .await;
-    page.value("document.getElementById('server-api-0').click()")
-        .await;
-    page.until("document.getElementById('change-dialog').open")
-        .await;
-    page.value("document.getElementById('change-apply').click()")
-        .await;
-    page.until("document.querySelector('#servers-table .badge').innerText === 'up'")
-        .await;
+    switch_first_server(&mut page, "down").await;
+    switch_first_server(&mut page, "up").await;
 
     // And everything goes back to the first revision.
-    page.value("document.getElementById('back-1').click()")
-        .await;
-    page.until("document.getElementById('change-dialog').open")
-        .await;
+    click(&mut page, "back-1").await;
+    dialog_opens(&mut page).await;
     page.press("Escape").await;
     stop.store(true, SeqCst);
     asking.await.unwrap();
@@ -176,11 +197,8 @@ async fn an_override_expires_before_the_eyes_and_a_phone_can_read_it() {
     let a = Origin::named("a").await;
     let weir = Weir::before(&[&a]).start().await;
     let (stop, asking) = traffic(&weir);
-    let mut page = Page::open(&chromium, (390, 844), true).await;
-    page.visit(&format!("http://{}/", weir.admin.address()))
-        .await;
-    page.until("document.querySelector('#phase').innerText === 'ready'")
-        .await;
+    let mut page = dashboard(&chromium, &weir, (390, 844), true).await;
+    is_ready(&mut page).await;
     weir.admin
         .override_for(
             "2s",
@@ -227,16 +245,12 @@ async fn the_page_asks_for_a_token_where_one_is_needed() {
         .with(&format!("admin.tokens = '{}'", tokens.display()))
         .start()
         .await;
-    let mut page = Page::open(&chromium, (1000, 800), false).await;
-    page.visit(&format!("http://{}/", weir.admin.address()))
-        .await;
+    let mut page = dashboard(&chromium, &weir, (1000, 800), false).await;
     page.until("document.getElementById('token-dialog').open")
         .await;
-    page.value("document.getElementById('token').focus()").await;
-    page.type_text(&token).await;
+    write(&mut page, "token", &token).await;
     page.press("Enter").await;
-    page.until("document.querySelector('#phase').innerText === 'ready'")
-        .await;
+    is_ready(&mut page).await;
     page.until("document.querySelectorAll('#servers-table tbody tr').length === 1")
         .await;
     // The refusals before the token came are the only errors, and they are the browser's own.

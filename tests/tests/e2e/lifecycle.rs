@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use weir_tests::{
-    Conn, Gate, Origin, Reply, Weir, eventually, process::free_address, wait::eventually_some,
+    Clients, Conn, Gate, Origin, Reply, Weir, eventually, process::free_address,
+    wait::eventually_some,
 };
 
 #[tokio::test]
@@ -221,20 +222,7 @@ async fn an_upgrade_refuses_nobody_and_finishes_what_is_in_flight() {
     held.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n").await;
     api.is_serving(1).await;
 
-    let (stop, stopped) = tokio::sync::watch::channel(false);
-    let clients: Vec<_> = (0..4)
-        .map(|_| {
-            let stopped = stopped.clone();
-            tokio::spawn(async move {
-                let mut count = 0;
-                while !*stopped.borrow() {
-                    Conn::open(to).await.get("/").await.expect(200);
-                    count += 1;
-                }
-                count
-            })
-        })
-        .collect();
+    let clients = Clients::asking(to, 4);
     let new = weir.start_upgrading(&old).await;
     assert_eq!(new.addr(), to);
     assert!(old.process.ended().is_none(), "it has a request in flight");
@@ -251,10 +239,7 @@ async fn an_upgrade_refuses_nobody_and_finishes_what_is_in_flight() {
             .then_some(())
     })
     .await;
-    stop.send_replace(true);
-    for client in clients {
-        assert!(client.await.unwrap() > 0);
-    }
+    clients.stop().await;
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::{
 };
 
 use weir_tests::{
-    Conn, Gate, Origin, Reply,
+    Clients, Conn, Gate, Origin, Reply,
     process::{free_address, program, run},
     wait::eventually_some,
     weir::Server as _,
@@ -232,20 +232,7 @@ async fn the_upgrade_of_a_pair_of_units_refuses_nobody_and_a_failed_one_changes_
     let mut held = Conn::open(front).await;
     held.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n").await;
     api.is_serving(1).await;
-    let (stop, stopped) = tokio::sync::watch::channel(false);
-    let clients: Vec<_> = (0..2)
-        .map(|_| {
-            let stopped = stopped.clone();
-            tokio::spawn(async move {
-                let mut count = 0;
-                while !*stopped.borrow() {
-                    Conn::open(front).await.get("/").await.expect(200);
-                    count += 1;
-                }
-                count
-            })
-        })
-        .collect();
+    let clients = Clients::asking(front, 2);
 
     // A configuration that the new program refuses: the old one goes on.
     configure("compression.level = 12");
@@ -287,8 +274,5 @@ async fn the_upgrade_of_a_pair_of_units_refuses_nobody_and_a_failed_one_changes_
     let (code, said) = pair.upgrade().await;
     assert_eq!(code, Some(0), "{said}");
     assert!(pair.path("a.enabled").exists() && !pair.path("b.enabled").exists());
-    stop.send_replace(true);
-    for client in clients {
-        assert!(client.await.unwrap() > 0);
-    }
+    clients.stop().await;
 }
