@@ -4,14 +4,18 @@ use std::time::Instant;
 
 use ratatui::{
     Frame,
-    layout::{Alignment, Constraint, Layout, Rect},
-    style::{Color, Modifier, Style},
-    symbols::Marker,
+    layout::{Constraint, Layout, Rect},
+    style::{Modifier, Style},
     text::{Line, Span},
-    widgets::{Axis, Block, Cell, Chart, Dataset, GraphType, LineGauge, Paragraph, Row, Table},
+    widgets::{LineGauge, Paragraph},
 };
 
-use super::state::{State, ms};
+use super::{
+    charts::{self, clock},
+    ink::Ink,
+    state::{State, ms},
+    tables,
+};
 use crate::{
     judge::{milliseconds, percent},
     run::Phase,
@@ -21,63 +25,11 @@ use crate::{
 const WIDE: u16 = 96;
 /// Below this height there are only key figures.
 const TALL: u16 = 18;
-/// Most lines of a table.
-const MOST_LINES: usize = 10;
-
-/// Colours, or none of them when the environment says `NO_COLOR`.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Ink {
-    colors: bool,
-}
-
-impl Ink {
-    /// What the environment asks for (<https://no-color.org>).
-    pub(super) fn of_environment() -> Self {
-        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { colors: !refused }
-    }
-
-    fn of(self, color: Color) -> Style {
-        if self.colors {
-            Style::new().fg(color)
-        } else {
-            Style::new()
-        }
-    }
-
-    fn soft(self) -> Style {
-        Style::new().add_modifier(Modifier::DIM)
-    }
-
-    fn good(self) -> Style {
-        self.of(Color::Green)
-    }
-
-    fn bad(self) -> Style {
-        self.of(Color::Red).add_modifier(Modifier::BOLD)
-    }
-
-    fn warn(self) -> Style {
-        self.of(Color::Yellow)
-    }
-
-    fn first(self) -> Style {
-        self.of(Color::Cyan)
-    }
-
-    fn second(self) -> Style {
-        self.of(Color::Yellow)
-    }
-
-    fn third(self) -> Style {
-        self.of(Color::Magenta)
-    }
-}
 
 /// Draws everything.
 pub(super) fn draw(frame: &mut Frame<'_>, state: &State, now: Instant, ink: &Ink) {
     let area = frame.area();
-    let tables = (table_lines(state) + 3) as u16;
+    let tables = (tables::lines(state) + 3) as u16;
     let wide = area.width >= WIDE;
     if area.height < TALL {
         let [head, figures, keys] = Layout::vertical([
@@ -104,43 +56,30 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &State, now: Instant, ink: &Ink
     footer(frame, keys, state, *ink);
     if wide {
         let [left, right] = Layout::horizontal([Constraint::Fill(1); 2]).areas(charts);
-        throughput(frame, left, state, *ink);
-        latency(frame, right, state, *ink);
+        charts::throughput(frame, left, state, *ink);
+        charts::latency(frame, right, state, *ink);
         let [left, middle, right] = Layout::horizontal([
             Constraint::Fill(5),
             Constraint::Fill(3),
             Constraint::Fill(3),
         ])
         .areas(lists);
-        endpoints(frame, left, state, *ink);
-        failures(frame, middle, state, *ink);
-        processes(frame, right, state, *ink);
+        tables::endpoints(frame, left, state, *ink);
+        tables::failures(frame, middle, state, *ink);
+        tables::processes(frame, right, state, *ink);
     } else {
         let [upper, lower] = Layout::vertical([Constraint::Fill(1); 2]).areas(charts);
-        throughput(frame, upper, state, *ink);
-        latency(frame, lower, state, *ink);
+        charts::throughput(frame, upper, state, *ink);
+        charts::latency(frame, lower, state, *ink);
         let [left, right] =
             Layout::horizontal([Constraint::Fill(3), Constraint::Fill(2)]).areas(lists);
-        endpoints(frame, left, state, *ink);
+        tables::endpoints(frame, left, state, *ink);
         if state.failures.is_empty() {
-            processes(frame, right, state, *ink);
+            tables::processes(frame, right, state, *ink);
         } else {
-            failures(frame, right, state, *ink);
+            tables::failures(frame, right, state, *ink);
         }
     }
-}
-
-/// Lines that the longest table needs.
-fn table_lines(state: &State) -> usize {
-    [
-        state.endpoints.len(),
-        state.failures.len(),
-        state.processes.len(),
-    ]
-    .into_iter()
-    .max()
-    .unwrap_or(0)
-    .clamp(3, MOST_LINES)
 }
 
 fn header(frame: &mut Frame<'_>, area: Rect, state: &State, now: Instant, ink: Ink) {
@@ -269,202 +208,6 @@ fn footer(frame: &mut Frame<'_>, area: Rect, state: &State, ink: Ink) {
         )
     };
     frame.render_widget(Paragraph::new(line), area);
-}
-
-fn throughput(frame: &mut Frame<'_>, area: Rect, state: &State, ink: Ink) {
-    let ok: Vec<_> = state
-        .seconds
-        .iter()
-        .map(|second| (second.t_s, second.ok))
-        .collect();
-    let intended: Vec<_> = state
-        .seconds
-        .iter()
-        .filter_map(|second| Some((second.t_s, second.intended?)))
-        .collect();
-    let mut lines = Vec::new();
-    if !intended.is_empty() {
-        lines.push(("intended", ink.soft(), intended));
-    }
-    lines.push(("ok", ink.good(), ok));
-    chart(frame, area, " requests/s ", state, &lines, |value| {
-        format!("{value:.0}")
-    });
-}
-
-fn latency(frame: &mut Frame<'_>, area: Rect, state: &State, ink: Ink) {
-    let line = |at: usize| -> Vec<(f64, f64)> {
-        let value = |second: &super::state::Second| {
-            let all = second.latency_ms?;
-            Some((second.t_s, *all.get(at)?))
-        };
-        state.seconds.iter().filter_map(value).collect()
-    };
-    let lines = [
-        ("p99", ink.third(), line(2)),
-        ("p95", ink.second(), line(1)),
-        ("p50", ink.first(), line(0)),
-    ];
-    chart(frame, area, " response time ", state, &lines, milliseconds);
-}
-
-/// A line of a chart: its name, how it looks, and its points.
-type Curve<'a> = (&'a str, Style, Vec<(f64, f64)>);
-
-fn chart(
-    frame: &mut Frame<'_>,
-    area: Rect,
-    title: &str,
-    state: &State,
-    lines: &[Curve<'_>],
-    text: impl Fn(f64) -> String,
-) {
-    let mut heading = vec![Span::raw(title.to_owned())];
-    for (name, style, _) in lines {
-        heading.push(Span::styled(format!("{name} "), *style));
-    }
-    let block = Block::bordered().title(Line::from(heading));
-    let values = lines.iter().flat_map(|(_, _, points)| points.iter());
-    let top = values.map(|(_, y)| *y).fold(0.0, f64::max);
-    let (Some(first), Some(last)) = (state.seconds.first(), state.seconds.last()) else {
-        frame.render_widget(block, area);
-        return;
-    };
-    let top = if top > 0.0 { top * 1.1 } else { 1.0 };
-    let from = first.t_s;
-    let to = last.t_s.max(from + 10.0);
-    let sets = lines.iter().map(|(_, style, points)| {
-        Dataset::default()
-            .marker(Marker::Braille)
-            .graph_type(GraphType::Line)
-            .style(*style)
-            .data(points)
-    });
-    let x = Axis::default()
-        .bounds([from, to])
-        .labels([clock(from), clock(to)]);
-    let y = Axis::default()
-        .bounds([0.0, top])
-        .labels([text(0.0), text(top / 2.0), text(top)])
-        .labels_alignment(Alignment::Right);
-    let chart = Chart::new(sets.collect())
-        .block(block)
-        .x_axis(x)
-        .y_axis(y)
-        .legend_position(None);
-    frame.render_widget(chart, area);
-}
-
-fn endpoints(frame: &mut Frame<'_>, area: Rect, state: &State, ink: Ink) {
-    let rows = state.endpoints.iter().take(MOST_LINES).map(|line| {
-        let errors = match (line.errors, line.limited) {
-            (0, 0) => Cell::new("0"),
-            (0, limited) => Cell::new(format!("429 {limited}")).style(ink.warn()),
-            (errors, _) => Cell::new(errors.to_string()).style(ink.bad()),
-        };
-        let time = |value: f64| match line.per_s {
-            0 => "–".to_owned(),
-            _ => milliseconds(value),
-        };
-        Row::new([
-            Cell::new(line.name.clone()),
-            Cell::new(line.per_s.to_string()),
-            errors,
-            Cell::new(time(line.p50_ms)),
-            Cell::new(time(line.p99_ms)),
-        ])
-    });
-    let widths = [
-        Constraint::Fill(1),
-        Constraint::Length(5),
-        Constraint::Length(7),
-        Constraint::Length(7),
-        Constraint::Length(7),
-    ];
-    let header = ["endpoint", "/s", "errors", "p50", "p99"];
-    table(frame, area, rows.collect(), &widths, &header, ink);
-}
-
-fn failures(frame: &mut Frame<'_>, area: Rect, state: &State, ink: Ink) {
-    let all = state.requests.max(1) as f64;
-    let rows = state
-        .failures()
-        .into_iter()
-        .take(MOST_LINES)
-        .map(|(kind, count)| {
-            Row::new([
-                kind.to_owned(),
-                count.to_string(),
-                percent(count as f64 / all),
-            ])
-        });
-    let widths = [
-        Constraint::Fill(1),
-        Constraint::Length(7),
-        Constraint::Length(8),
-    ];
-    table(
-        frame,
-        area,
-        rows.collect(),
-        &widths,
-        &["failure", "count", "share"],
-        ink,
-    );
-}
-
-fn processes(frame: &mut Frame<'_>, area: Rect, state: &State, ink: Ink) {
-    let rows = state.processes.iter().take(MOST_LINES).map(|usage| {
-        let cpu = usage
-            .cpu_percent
-            .map_or_else(|| "–".to_owned(), |cpu| format!("{cpu:.0} %"));
-        let rss = usage.rss.map_or_else(
-            || "gone".to_owned(),
-            |rss| format!("{:.1} MB", rss as f64 / 1e6),
-        );
-        Row::new([usage.name.clone(), cpu, rss])
-    });
-    let widths = [
-        Constraint::Fill(1),
-        Constraint::Length(6),
-        Constraint::Length(9),
-    ];
-    table(
-        frame,
-        area,
-        rows.collect(),
-        &widths,
-        &["process", "CPU", "memory"],
-        ink,
-    );
-}
-
-fn table(
-    frame: &mut Frame<'_>,
-    area: Rect,
-    rows: Vec<Row<'_>>,
-    widths: &[Constraint],
-    header: &[&'static str],
-    ink: Ink,
-) {
-    let table = Table::new(rows, widths)
-        .header(Row::new(header.to_vec()).style(ink.soft()))
-        .block(Block::bordered());
-    frame.render_widget(table, area);
-}
-
-/// Seconds as people read them: `-3 s`, `59 s`, `2:05`, `1:02:03`.
-fn clock(seconds: f64) -> String {
-    let whole = seconds.round() as i64;
-    if whole < 60 {
-        return format!("{whole} s");
-    }
-    let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
-    if hours > 0 {
-        format!("{hours}:{minutes:02}:{seconds:02}")
-    } else {
-        format!("{minutes}:{seconds:02}")
-    }
 }
 
 #[cfg(test)]
@@ -614,11 +357,5 @@ mod tests {
         state.stopping = true;
         assert!(screen(100, 30, &state).contains("stopping"));
         assert!(screen(100, 30, &State::new(About::default())).contains("starting"));
-    }
-
-    #[test]
-    fn times_are_written_for_people() {
-        let all = [-3.0, 59.0, 125.0, 3723.0].map(clock);
-        assert_eq!(all, ["-3 s", "59 s", "2:05", "1:02:03"]);
     }
 }

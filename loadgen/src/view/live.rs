@@ -14,7 +14,8 @@ use parking_lot::Mutex;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::{
-    draw::{Ink, draw},
+    draw::draw,
+    ink::Ink,
     screen::{self, Screen},
     state::{About, State},
 };

@@ -4,11 +4,14 @@
 //! draws in a thread of its own, at most four times a second, from a copy of what it was told; no
 //! request ever waits for it.
 
+mod charts;
 mod draw;
+mod ink;
 mod lines;
 mod live;
 mod screen;
 mod state;
+mod tables;
 
 use std::{
     io::{IsTerminal as _, stderr},
