@@ -22,6 +22,7 @@ pub mod nginx;
 pub mod origin;
 pub mod process;
 pub mod replica;
+pub mod reply;
 pub mod wait;
 pub mod weir;
 
@@ -31,7 +32,8 @@ pub use client::Conn;
 pub use clients::Clients;
 pub use message::{Framing, Headers, Request, Response};
 pub use nginx::Nginx;
-pub use origin::{Gate, Origin, Reply};
+pub use origin::Origin;
 pub use replica::Replica;
+pub use reply::{Gate, Reply};
 pub use wait::{BOUND, eventually, within};
 pub use weir::Weir;
