@@ -1,5 +1,6 @@
 //! Rolling back, single servers, paths, events.
 
+use proptest::prelude::*;
 use tokio::sync::broadcast::error::TryRecvError;
 use weir_api::{
     events::Event,
