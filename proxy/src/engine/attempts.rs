@@ -99,7 +99,7 @@ impl Call<'_> {
                     plan.metrics.retried.inc();
                     continue;
                 }
-                Err(Trouble::Full) => return self.local(503, None).await,
+                Err(Trouble::Full) => return self.give_way().await,
                 Err(Trouble::Client(e)) => return self.client_lost(e),
             };
             let mut progress = Progress {
@@ -208,11 +208,7 @@ impl Call<'_> {
         }
         self.record.tries += 1;
         let settings = &self.snapshot.settings;
-        let Some(slot) = self
-            .shared
-            .slots
-            .take(Side::Upstream, settings.connections.max)
-        else {
+        let Some(slot) = self.shared.room(Side::Upstream, self.snapshot).await else {
             self.record.error = Some("connections.max reached".into());
             return Err(Trouble::Full);
         };
@@ -247,6 +243,17 @@ impl Call<'_> {
                 }))
             }
         }
+    }
+
+    /// There is no place for a connection to the server, and nobody is idle: this client's own place goes to the next
+    /// request that needs one.
+    async fn give_way(&mut self) -> Fate {
+        self.client.close_after();
+        if self.local(503, None).await == Fate::Keep {
+            // Or the client's system would throw the answer away, should more of the request arrive.
+            self.client.drain().await;
+        }
+        Fate::Close
     }
 
     /// Whether another server may be tried. `unsent`: nothing of the request has left this proxy,

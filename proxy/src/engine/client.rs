@@ -155,6 +155,12 @@ impl Client {
             .set_close_on_response_before_downstream_finish(false);
     }
 
+    /// Reads what is left of the request body and throws it away, for some seconds at most.
+    pub(super) async fn drain(&mut self) {
+        // The connection ends after this in any case.
+        let _ = self.session.drain_request_body().await;
+    }
+
     pub(super) fn answer_started(&self) -> bool {
         self.session
             .response_written()

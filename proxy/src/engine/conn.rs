@@ -45,8 +45,11 @@ impl ServerApp for Front {
         _shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
         let shared = &self.shared;
-        let max = shared.snapshot.load().settings.connections.max;
-        let Some(_slot) = shared.slots.take(Side::Client, max) else {
+        let admitted = {
+            let snapshot = shared.snapshot.load_full();
+            shared.room(Side::Client, &snapshot).await
+        };
+        let Some(_slot) = admitted else {
             shared.metrics.refused.inc();
             return None;
         };

@@ -17,6 +17,7 @@ mod probe;
 mod report;
 mod request;
 mod respond;
+mod room;
 mod slots;
 mod snapshot;
 mod upstream;

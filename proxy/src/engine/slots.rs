@@ -2,8 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// How long somebody waits for the place of an idle connection that was asked to close: it does so at once, unless its
+/// thread is busy.
+const GIVES_WAY_WITHIN: Duration = Duration::from_millis(250);
 
 /// Open connections of the process, client and upstream together.
 #[derive(Debug, Default)]
@@ -12,8 +18,12 @@ pub(super) struct Slots {
     upstream: AtomicU32,
     /// Idle client connections.
     idle: AtomicU32,
+    /// Those who wait for the place of an idle client connection.
+    waiting: AtomicU32,
     /// Wakes idle client connections, the longest idle first, so that they close.
     reclaim: Notify,
+    /// Wakes those who wait, when a place is given back.
+    freed: Notify,
 }
 
 /// Which side a connection is on.
@@ -30,24 +40,68 @@ pub(super) struct Slot {
     side: Side,
 }
 
+/// All places are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Full {
+    /// An idle client connection has been asked to close.
+    Asked,
+    /// Nobody is idle, or others wait for all who are.
+    NobodyIdle,
+}
+
 impl Slots {
     /// Takes a place, or `None` when `max` are open.
     ///
     /// When few places are left (a sixteenth, as in nginx), the longest idle client connection is
     /// asked to close, so that keepalive does not starve new clients.
     pub(super) fn take(self: &Arc<Self>, side: Side, max: u32) -> Option<Slot> {
+        self.attempt(side, max).ok()
+    }
+
+    /// The same, and when `max` are open, waits a moment for the idle client connection that was asked to close.
+    pub(super) async fn take_soon(self: &Arc<Self>, side: Side, max: u32) -> Option<Slot> {
+        match self.attempt(side, max) {
+            Ok(slot) => Some(slot),
+            Err(Full::NobodyIdle) => None,
+            // Boxed, so that connections do not carry the room for what they hardly ever do.
+            Err(Full::Asked) => Box::pin(self.wait(side, max)).await,
+        }
+    }
+
+    async fn wait(self: &Arc<Self>, side: Side, max: u32) -> Option<Slot> {
+        let _waiting = Tally::of(&self.waiting);
+        let deadline = Instant::now() + GIVES_WAY_WITHIN;
+        loop {
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            // First, so that no place that comes back from here on is missed.
+            freed.as_mut().enable();
+            if self.open() < max {
+                return Some(self.occupy(side));
+            }
+            tokio::time::timeout_at(deadline, freed).await.ok()?;
+        }
+    }
+
+    fn attempt(self: &Arc<Self>, side: Side, max: u32) -> Result<Slot, Full> {
         // Without anybody to wake, the wake-up would wait for the next to go idle: the wrong one.
-        if self.is_short(max) && self.idle.load(Ordering::Relaxed) > 0 {
+        let asked = self.is_short(max)
+            && self.idle.load(Ordering::Relaxed) > self.waiting.load(Ordering::Relaxed);
+        if asked {
             self.reclaim.notify_one();
         }
-        if self.open() >= max {
-            return None;
+        if self.open() < max {
+            return Ok(self.occupy(side));
         }
-        self.counter(side).fetch_add(1, Ordering::Relaxed);
-        Some(Slot {
+        Err(if asked { Full::Asked } else { Full::NobodyIdle })
+    }
+
+    fn occupy(self: &Arc<Self>, side: Side) -> Slot {
+        self.counter(side).fetch_add(1, Ordering::SeqCst);
+        Slot {
             slots: Arc::clone(self),
             side,
-        })
+        }
     }
 
     /// Asks idle client connections to close, the longest idle first, until no more than `max` are open or
@@ -65,9 +119,8 @@ impl Slots {
     }
 
     /// Counts a client connection as idle until the result is dropped.
-    pub(super) fn idle(&self) -> Idle<'_> {
-        self.idle.fetch_add(1, Ordering::Relaxed);
-        Idle(self)
+    pub(super) fn idle(&self) -> Tally<'_> {
+        Tally::of(&self.idle)
     }
 
     fn open(&self) -> u32 {
@@ -75,11 +128,11 @@ impl Slots {
     }
 
     pub(super) fn clients(&self) -> u32 {
-        self.clients.load(Ordering::Relaxed)
+        self.clients.load(Ordering::SeqCst)
     }
 
     pub(super) fn upstream(&self) -> u32 {
-        self.upstream.load(Ordering::Relaxed)
+        self.upstream.load(Ordering::SeqCst)
     }
 
     /// Resolves when an idle client connection should close.
@@ -95,26 +148,35 @@ impl Slots {
     }
 }
 
-/// A client connection that is idle.
+/// Counts one until it is dropped.
 #[derive(Debug)]
-pub(super) struct Idle<'a>(&'a Slots);
+pub(super) struct Tally<'a>(&'a AtomicU32);
 
-impl Drop for Idle<'_> {
+impl<'a> Tally<'a> {
+    fn of(count: &'a AtomicU32) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Tally<'_> {
     fn drop(&mut self) {
-        self.0.idle.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.slots
-            .counter(self.side)
-            .fetch_sub(1, Ordering::Relaxed);
+        self.slots.counter(self.side).fetch_sub(1, Ordering::SeqCst);
+        // In this order: who counts as waiting after this looks for a place once more before sleeping.
+        if self.slots.waiting.load(Ordering::SeqCst) > 0 {
+            self.slots.freed.notify_one();
+        }
     }
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
 
@@ -147,5 +209,43 @@ mod tests {
         drop(idle);
         held.clear();
         assert!(!slots.is_short(16));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_gets_the_place_that_an_idle_client_gives_up() {
+        let slots = Arc::new(Slots::default());
+        let mut held: Vec<_> = (0..16).map(|_| slots.take(Side::Client, 16)).collect();
+        assert!(
+            slots.take_soon(Side::Upstream, 16).await.is_none(),
+            "nobody is idle"
+        );
+        let asked = slots.reclaim().notified();
+        tokio::pin!(asked);
+        asked.as_mut().enable();
+        let idle = slots.idle();
+        let leaves = async {
+            asked.await;
+            drop(idle);
+            held.pop();
+        };
+        let (slot, ()) = tokio::join!(slots.take_soon(Side::Upstream, 16), leaves);
+        assert_eq!((slots.clients(), slots.upstream()), (15, 1));
+        drop(slot);
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_ever_and_no_more_wait_than_are_idle() {
+        let slots = Arc::new(Slots::default());
+        let _held: Vec<_> = (0..16).map(|_| slots.take(Side::Client, 16)).collect();
+        let _stays = slots.idle();
+        let first = slots.take_soon(Side::Client, 16);
+        tokio::pin!(first);
+        tokio::select! {
+            biased;
+            slot = &mut first => panic!("no place has come back: {slot:?}"),
+            second = slots.take_soon(Side::Client, 16) => assert!(second.is_none()),
+        }
+        assert!(first.await.is_none());
+        assert_eq!(slots.waiting.load(Ordering::Relaxed), 0);
     }
 }

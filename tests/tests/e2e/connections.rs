@@ -220,6 +220,149 @@ async fn without_a_connection_for_the_server_there_is_an_answer_all_the_same() {
     weir.get("/").await.expect(200);
 }
 
+/// So many clients that have begun a request, so that none of them is idle.
+async fn busy_clients(weir: &Weir, count: usize) -> Vec<Conn> {
+    let mut busy = Vec::new();
+    for n in 1..=count {
+        let mut client = weir.connect().await;
+        client.send("GET / HT").await;
+        busy.push(client);
+        eventually_some("the start of a request to be read", async || {
+            (weir.metric("weir_connections{side=\"client\"}").await == n as f64).then_some(())
+        })
+        .await;
+    }
+    busy
+}
+
+#[tokio::test]
+async fn a_request_without_a_connection_to_the_server_gives_its_own_place_to_the_next() {
+    let (api, gate) = held().await;
+    let weir = Weir::before(&[&api])
+        .with("connections.max = 64")
+        .start()
+        .await;
+    let mut clients = busy_clients(&weir, 32).await;
+    // All places taken by clients, and none of them idle.
+    weir.admin
+        .patch(json!({ "connections": { "max": 32 } }))
+        .await;
+    let (mut served, mut sent_away) = (Vec::new(), 0);
+    for mut client in clients.drain(..) {
+        let before = api.serving();
+        client.send("TP/1.1\r\nHost: a\r\n\r\n").await;
+        if served.len() < sent_away {
+            served.push(client);
+            api.is_serving(before + 1).await;
+        } else {
+            let answer = client.answer().await.expect(503);
+            assert_eq!(answer.header("Connection"), Some("close"));
+            assert!(client.closed().await.is_empty());
+            sent_away += 1;
+            eventually_some("its place to come back", async || {
+                (weir.metric("weir_connections{side=\"client\"}").await == (32 - sent_away) as f64)
+                    .then_some(())
+            })
+            .await;
+        }
+    }
+    assert_eq!((served.len(), sent_away), (16, 16));
+    gate.open();
+    assert_eq!(answers(&mut served).await, vec![Some(200); 16]);
+}
+
+#[tokio::test]
+async fn a_body_that_comes_after_the_refusal_does_not_cost_the_client_its_answer() {
+    let api = Origin::named("a").await;
+    let weir = Weir::before(&[&api])
+        .with("connections.max = 64")
+        .start()
+        .await;
+    let mut busy = busy_clients(&weir, 16).await;
+    weir.admin
+        .patch(json!({ "connections": { "max": 16 } }))
+        .await;
+    let mut client = busy.pop().unwrap();
+    client
+        .send("TP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n")
+        .await;
+    client.answer().await.expect(503);
+    client.send("body").await;
+    assert!(client.closed().await.is_empty());
+}
+
+#[tokio::test]
+async fn idle_connections_to_servers_make_room_for_those_to_others() {
+    let (gate, opens) = (Gate::closed(), Gate::closed());
+    let a = Origin::answering(Reply::text("a").when(&opens)).await;
+    let b = Origin::answering(Reply::text("b").when(&gate)).await;
+    let weir = Weir::before(&[&a])
+        .with(&format!(
+            "connections.max = 32
+             upstream.b.servers = [{{ address = '{}' }}]
+             route = [{{ path = '/b', upstream = 'b' }}, {{ upstream = 'api' }}]",
+            b.addr()
+        ))
+        .start()
+        .await;
+    // Fifteen at once leave fifteen idle connections to `a` behind.
+    let mut clients = send_all(&weir, &a, 15).await;
+    opens.open();
+    assert_eq!(answers(&mut clients).await, vec![Some(200); 15]);
+    drop(clients);
+    eventually_some("only idle connections to be left", async || {
+        let clients = weir.metric("weir_connections{side=\"client\"}").await;
+        let idle = weir
+            .metric("weir_connections{side=\"upstream_idle\"}")
+            .await;
+        ((clients, idle) == (0.0, 15.0)).then_some(())
+    })
+    .await;
+    // In the end all 32 places are those of requests to `b`.
+    let mut clients = Vec::new();
+    for n in 1..=16 {
+        let mut client = weir.connect().await;
+        client.send("GET /b HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        clients.push(client);
+        b.is_serving(n).await;
+    }
+    gate.open();
+    assert_eq!(answers(&mut clients).await, vec![Some(200); 16]);
+    assert_eq!(refused(&weir).await, 0.0);
+}
+
+#[tokio::test]
+async fn many_new_clients_at_once_take_the_places_of_idle_ones() {
+    let api = Origin::named("a").await;
+    let weir = Weir::before(&[&api])
+        .with("connections.max = 64")
+        .start()
+        .await;
+    let mut idle = Vec::new();
+    for _ in 0..60 {
+        let mut client = weir.connect().await;
+        client.get("/").await.expect(200);
+        idle.push(client);
+    }
+    let (stop, start) = tokio::sync::watch::channel(false);
+    let clients: Vec<_> = (0..20)
+        .map(|_| {
+            let (mut start, to) = (start.clone(), weir.addr());
+            tokio::spawn(async move {
+                start.wait_for(|begun| *begun).await.unwrap();
+                let mut client = Conn::open(to).await;
+                client.get("/").await.expect(200);
+                client
+            })
+        })
+        .collect();
+    stop.send_replace(true);
+    for client in clients {
+        client.await.unwrap();
+    }
+    assert_eq!(refused(&weir).await, 0.0);
+}
+
 #[tokio::test]
 async fn the_admin_api_is_reachable_when_clients_are_not() {
     let (api, _gate) = held().await;

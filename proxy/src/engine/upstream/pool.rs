@@ -102,6 +102,17 @@ impl IdlePool {
         drop(closed);
     }
 
+    /// Since when the least recently used connection has been idle.
+    pub(in super::super) fn oldest(&self) -> Option<Instant> {
+        self.idle.lock().front().map(|entry| entry.since)
+    }
+
+    /// Closes the least recently used connection, if there is any.
+    pub(in super::super) fn close_oldest(&self) -> bool {
+        let closed = self.idle.lock().pop_front();
+        closed.is_some()
+    }
+
     /// How many connections are idle.
     pub(in super::super) fn len(&self) -> usize {
         self.idle.lock().len()
