@@ -1,7 +1,7 @@
 # The only commands a newcomer needs. Each installs what it lacks on Debian (as root), or names it.
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test torture bench bench-proxies bench-engines soak lint setup clean
+.PHONY: help build demo demo-docker test torture bench bench-proxies bench-engines soak lint setup clean
 
 NEED := scripts/need.sh
 BENCH := target/release/weir-bench
@@ -21,6 +21,11 @@ build: ## release binaries: target/release/weir and target/release/weir-bench
 
 demo: build ## one and two replicas through the proxy, judged; report under results/
 	$(BENCH) demo
+
+demo-docker: build ## the same in containers, by the shipped Compose files; report under results/
+	@$(NEED) strip:binutils
+	@! docker info >/dev/null 2>&1 || scripts/base-image.sh || true
+	$(BENCH) demo --topology docker
 
 test: ## every test: unit, property, end to end (nginx beside weir, the dashboard in Chromium, containers)
 	@$(NEED) cmake:cmake nginx:nginx wrk:wrk

@@ -6,7 +6,8 @@
 #   docker/build.sh --prebuilt          from target/release, with docker/Dockerfile.prebuilt; seconds, not minutes
 #   docker/build.sh --prebuilt FOLDER   from the two programs in FOLDER
 #
-# Environment: TAG, the tag of both images (latest); LTO=off for a faster build and a slower program.
+# Environment: TAG, the tag of both images (latest); LABEL, a label for both, NAME=VALUE; LTO=off for a faster build
+# and a slower program.
 # Without a registry run docker/local-images.sh first.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -14,7 +15,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 TAG=${TAG:-latest}
 version=$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 revision=$(git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null || echo unknown)
-described=(--build-arg "VERSION=$version" --build-arg "REVISION=$revision")
+described=(--build-arg "VERSION=$version" --build-arg "REVISION=$revision" ${LABEL:+--label "$LABEL"})
 
 case "${1-}" in
     '')

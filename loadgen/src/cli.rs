@@ -67,6 +67,9 @@ pub enum Command {
     /// Be narrowed to some cores and memory, then become another program (what topologies start).
     #[command(hide = true)]
     Confined(crate::topology::confine::Args),
+    /// Wait for the end of another process, then remove its containers (what topologies start).
+    #[command(hide = true)]
+    ContainersKeeper(crate::topology::containers::project::Args),
     /// Find the generator's own ceiling on this machine, and keep it.
     Calibrate(crate::calibrate::command::Args),
     /// Drive for minutes and judge the generator itself: memory and its growth, lateness, failures.
@@ -134,6 +137,7 @@ impl Cli {
             Command::Engines(args) => crate::calibrate::engines::execute(args),
             Command::Calibrate(args) => crate::calibrate::command::execute(args),
             Command::Confined(args) => crate::topology::confine::execute(args),
+            Command::ContainersKeeper(args) => crate::topology::containers::project::execute(args),
             Command::SelfCheck(args) => crate::calibrate::selfcheck::execute(args),
         }
     }

@@ -233,10 +233,7 @@ fn drive(
     way: Way,
     sample_every: Duration,
 ) -> anyhow::Result<(Summary, Samples)> {
-    let own = Watched {
-        name: "generator".to_owned(),
-        pid: std::process::id(),
-    };
+    let own = Watched::generator();
     let sampler = Sampler::start(vec![own], sample_every).context("cannot sample this process")?;
     let began = Arc::new(Began::default());
     let Outcome { mut summary, .. } = run::drive(

@@ -4,12 +4,16 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args as ClapArgs;
 
-use super::{Lengths, demonstrate};
+use super::{Lengths, Platform, demonstrate};
 use crate::{exit::Exit, measure::Setup, run::StopToken};
 
 /// Arguments of `weir-bench demo`.
 #[derive(Debug, ClapArgs)]
 pub struct Args {
+    /// What to run it on: processes, or containers of the shipped Compose files (docker), which takes
+    /// a minute and a half longer.
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    pub topology: Platform,
     /// Where run folders go.
     #[arg(long, value_name = "FOLDER", default_value = "results")]
     pub results: PathBuf,
@@ -45,7 +49,13 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
     } else {
         Lengths::usual()
     };
-    let done = demonstrate(&setup, lengths, args.thresholds.as_deref(), &stop)?;
+    let done = demonstrate(
+        &setup,
+        args.topology,
+        lengths,
+        args.thresholds.as_deref(),
+        &stop,
+    )?;
     let lost = done
         .runs
         .iter()

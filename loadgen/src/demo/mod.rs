@@ -30,14 +30,48 @@ use crate::{
     view::LiveProgress,
 };
 
-/// Topologies, in order; the first is what the others are compared with.
-const TOPOLOGIES: [&str; 3] = ["direct", "one", "two"];
 /// The documented profile, and the one that can reach the documented rate.
 const SCENARIOS: [&str; 2] = ["documented", "rate"];
 /// The demonstration takes no longer than this because of repeated runs.
 const BUDGET: Duration = Duration::from_secs(115);
 /// Efficiency of the second replica that the demonstration asks for.
 pub const LEAST_EFFICIENCY: f64 = 0.95;
+
+/// What the demonstration runs on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Platform {
+    /// Processes of this machine.
+    #[default]
+    Processes,
+    /// Containers of the shipped Compose files, on this machine's Docker engine.
+    Docker,
+}
+
+impl Platform {
+    /// Names of topologies, in order; the first is what the others are compared with.
+    fn topologies(self) -> [&'static str; 3] {
+        match self {
+            Self::Processes => ["direct", "one", "two"],
+            Self::Docker => ["docker-direct", "docker-one", "docker"],
+        }
+    }
+
+    /// What topologies run as, in words.
+    fn text(self) -> &'static str {
+        match self {
+            Self::Processes => "processes",
+            Self::Docker => "containers",
+        }
+    }
+
+    /// About how long it takes to start and stop a topology.
+    fn around_a_run(self) -> Duration {
+        match self {
+            Self::Processes => Duration::from_secs(1),
+            Self::Docker => Duration::from_secs(10),
+        }
+    }
+}
 
 /// How long each part lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +111,7 @@ impl Lengths {
             .iter()
             .map(|measured| self.warmup + *measured)
             .sum();
-        runs * TOPOLOGIES.len() as u32 + self.scaling.total()
+        runs * 3 + self.scaling.total()
     }
 }
 
@@ -101,11 +135,13 @@ pub struct Demonstration {
 /// When a run cannot be made, or the user stops it.
 pub fn demonstrate(
     setup: &Setup,
+    platform: Platform,
     lengths: Lengths,
     thresholds: Option<&std::path::Path>,
     stop: &StopToken,
 ) -> anyhow::Result<Demonstration> {
-    let topologies = TOPOLOGIES
+    let topologies = platform
+        .topologies()
         .iter()
         .map(|name| TopologySpec::load(name))
         .collect::<Result<Vec<_>, _>>()
@@ -116,7 +152,9 @@ pub fn demonstrate(
         .map(|(name, measured)| shortened(name, lengths.warmup, measured, thresholds))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let findings = documented_findings(setup, thresholds)?;
-    print::opening(lengths.total(), &topologies, &findings)?;
+    // Six runs, and two topologies that stand side by side.
+    let total = lengths.total() + platform.around_a_run() * 8;
+    print::opening(total, platform, &topologies, &findings)?;
 
     let mut orders = Vec::new();
     // Scenario by scenario, so that runs that are compared lie close in time.
@@ -130,13 +168,16 @@ pub fn demonstrate(
             });
         }
     }
-    let runs = run_all(&orders, setup, lengths, stop)?;
+    let runs = run_all(&orders, setup, platform, lengths, stop)?;
     let folder = RunFolder::create(&setup.results, "demo", "all", &Commit::here())?;
-    let scaling = measure_scaling(setup, lengths.scaling, &folder, stop)?;
+    let [_, one, two] = &topologies[..] else {
+        anyhow::bail!("the demonstration has three topologies");
+    };
+    let scaling = measure_scaling([one, two], setup, lengths.scaling, &folder, stop)?;
     stop_requested(stop)?;
 
     let gate = overall(&runs, &scaling);
-    let comparison = compare(&runs, scaling.clone(), gate, findings);
+    let comparison = compare(&runs, platform, scaling.clone(), gate, findings);
     let parts: Vec<_> = runs
         .iter()
         .map(|run| (run.record.clone(), run.summary.clone()))
@@ -158,6 +199,7 @@ pub fn demonstrate(
 fn run_all(
     orders: &[Order],
     setup: &Setup,
+    platform: Platform,
     lengths: Lengths,
     stop: &StopToken,
 ) -> anyhow::Result<Vec<Measured>> {
@@ -165,7 +207,7 @@ fn run_all(
     let mut runs: Vec<Measured> = Vec::new();
     for (index, order) in orders.iter().enumerate() {
         let label = format!(
-            "[{}/{}] {:<10} {:<6}",
+            "[{}/{}] {:<10} {:<13}",
             index + 1,
             orders.len(),
             order.scenario.name,
@@ -183,8 +225,12 @@ fn run_all(
             anyhow::Ok(run)
         };
         let mut run = once()?;
+        let length_of = |order: &Order| {
+            order.scenario.warmup + order.scenario.duration + platform.around_a_run()
+        };
         let rest: Duration = orders.iter().skip(index).map(length_of).sum();
-        if run.is_invalid() && begun.elapsed() + rest + lengths.scaling.total() < BUDGET {
+        let budget = BUDGET + (platform.around_a_run() - Duration::from_secs(1)) * 8;
+        if run.is_invalid() && begun.elapsed() + rest + lengths.scaling.total() < budget {
             stdio::note(format_args!(
                 "{label} again: {}",
                 run.summary.validity.reasons.join("; ")
@@ -204,11 +250,6 @@ fn run_all(
 
 fn has_proxy(order: &Order) -> bool {
     matches!(&order.subject, Subject::Topology(topology) if topology.proxy)
-}
-
-/// Time that a run takes, starting and stopping included.
-fn length_of(order: &Order) -> Duration {
-    order.scenario.warmup + order.scenario.duration + Duration::from_secs(1)
 }
 
 /// A scenario with the lengths of the demonstration; users appear as much faster as it is shorter.
@@ -264,6 +305,7 @@ fn overall(runs: &[Measured], scaling: &ScalingRecord) -> Gate {
 
 fn compare(
     runs: &[Measured],
+    platform: Platform,
     scaling: ScalingRecord,
     gate: Gate,
     findings: Vec<Finding>,
@@ -275,16 +317,17 @@ fn compare(
             .map(|t| t.name.clone())
             .unwrap_or_default()
     };
+    let [no_proxy, one, _] = platform.topologies();
     let direct = |run: &Measured| {
         let same = |other: &&Measured| {
-            other.summary.scenario == run.summary.scenario && topology(other) == TOPOLOGIES[0]
+            other.summary.scenario == run.summary.scenario && topology(other) == no_proxy
         };
         runs.iter().find(same)
     };
     // One replica on both sides: with two, capacity and proxy would change at once.
     let overheads = runs
         .iter()
-        .filter(|run| topology(run) == TOPOLOGIES[1])
+        .filter(|run| topology(run) == one)
         .filter_map(|run| {
             Some(ScenarioOverhead {
                 scenario: run.summary.scenario.clone(),
@@ -302,7 +345,10 @@ fn compare(
     ComparisonRecord {
         format: ComparisonRecord::FORMAT,
         title: "No proxy, one replica, two replicas".to_owned(),
-        description: "The documented profile, shortened, and the rate profile on three topologies of processes on this machine; then one replica against two at saturation. One run each; stand-in replicas with declared capacity.".to_owned(),
+        description: format!(
+            "The documented profile, shortened, and the rate profile on three topologies of {} on this machine; then one replica against two at saturation. One run each; stand-in replicas with declared capacity.",
+            platform.text()
+        ),
         gate: gate.text().to_owned(),
         provenance: Provenance::collect(now_utc()),
         runs: runs

@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use comfy_table::{Cell, CellAlignment};
 
-use super::{Demonstration, LEAST_EFFICIENCY};
+use super::{Demonstration, LEAST_EFFICIENCY, Platform};
 use crate::{
     judge::{Row, Status, milliseconds, plain_table, status_cell, wrapped},
     lint::Finding,
@@ -18,17 +18,19 @@ use crate::{
 /// Before the first run.
 pub(super) fn opening(
     total: Duration,
+    platform: Platform,
     topologies: &[TopologySpec],
     findings: &[Finding],
 ) -> io::Result<()> {
     stdio::line(format_args!(
-        "weir-bench demo, about {:.0} s on processes of this machine:\n",
-        total.as_secs_f64() + 10.0
+        "weir-bench demo, about {:.0} s on {} of this machine:\n",
+        total.as_secs_f64(),
+        platform.text()
     ))?;
     for topology in topologies {
         let replica = &topology.replica;
         stdio::line(format_args!(
-            "  {:<7} {} {} slots × {} ms each: {:.0} requests/s in all.",
+            "  {:<13} {} {} slots × {} ms each: {:.0} requests/s in all.",
             topology.name,
             topology.description,
             replica.slots,

@@ -87,18 +87,18 @@ struct Side {
     target: Target,
 }
 
-/// Measures one replica against two. Summaries of the runs go to `folder`.
+/// Measures one replica against two (`specs`). Summaries of the runs go to `folder`.
 ///
 /// # Errors
 ///
 /// When the processes cannot be started, a run cannot be made, or the user stops it.
 pub fn measure_scaling(
+    specs: [&TopologySpec; 2],
     setup: &Setup,
     plan: ScalingPlan,
     folder: &RunFolder,
     stop: &StopToken,
 ) -> Result<ScalingRecord, ScalingError> {
-    let specs = [TopologySpec::load("one")?, TopologySpec::load("two")?];
     let slots = specs
         .iter()
         .map(|spec| spec.replica.slots * spec.replicas)
@@ -106,7 +106,7 @@ pub fn measure_scaling(
         .unwrap_or(1);
     let scenario = saturating(Scenario::load("rate")?, slots * IN_FLIGHT_PER_SLOT, plan);
     let mut sides = Vec::new();
-    for spec in &specs {
+    for spec in specs {
         sides.push(Side::start(spec, &scenario, setup, folder, stop)?);
     }
     let mut pairs = Vec::new();
@@ -159,7 +159,7 @@ pub fn measure_scaling(
     Ok(scaling_record(
         pairs,
         validity,
-        &explanation(&specs, &scenario, plan),
+        &explanation(specs, &scenario, plan),
     ))
 }
 
@@ -186,7 +186,7 @@ impl Side {
             topology.config(),
         );
         let tuning = apply_tuning(setup, &facts, &topology, &scenario.name)?;
-        let target = Target::local(topology.address()?).map_err(RunError::from)?;
+        let target = topology.target()?;
         Ok(Self {
             topology,
             tuning,
@@ -206,7 +206,7 @@ fn saturating(mut scenario: Scenario, in_flight: u32, plan: ScalingPlan) -> Scen
     scenario
 }
 
-fn explanation(specs: &[TopologySpec; 2], scenario: &Scenario, plan: ScalingPlan) -> String {
+fn explanation(specs: [&TopologySpec; 2], scenario: &Scenario, plan: ScalingPlan) -> String {
     let [one, two] = specs;
     format!(
         "{} interleaved pairs of runs of {} s: {} requests always in flight (closed model, no think time), more than the {} and {} slots of one and two replicas, so throughput is their capacity as seen through the proxy. Each replica is a stand-in with {} slots × {} ms, at most {:.0} requests/s by declaration. An efficiency of 1 means that the second replica adds as much as the first gives; two points cannot fit a scaling law.",

@@ -9,7 +9,6 @@ use crate::{
     record::Recording,
     report::{Commit, RunFolder, RunRecord, write_latest, write_page},
     summary::Summary,
-    topology::TopologyError,
 };
 
 /// Where a run leaves its files.
@@ -92,7 +91,7 @@ impl Place {
     pub(super) fn broken(&self, order: &Order, error: MeasureError) -> MeasureError {
         let nothing_happened = error.is_usage()
             || matches!(order.subject, Subject::Running(_))
-            || matches!(error, MeasureError::Topology(TopologyError::Stopped));
+            || matches!(&error, MeasureError::Topology(error) if error.is_before_start());
         match self {
             Self::Named(folder) if nothing_happened => {
                 let _ = std::fs::remove_dir_all(folder.path());

@@ -10,7 +10,7 @@ use crate::{
     judge::Thresholds,
     lint::Facts,
     report::{TopologyRecord, TuningRecord},
-    run::{Outcome, Progress, RunError, StopToken, Target, drive},
+    run::{Outcome, Progress, StopToken, Target, drive},
     sample::{Sampler, Watched},
     scenario::Scenario,
     topology::{Topology, TopologyError, TopologySpec, Tuning},
@@ -60,7 +60,7 @@ impl Side {
             None => None,
         };
         Ok(Self {
-            target: Target::local(topology.address()?).map_err(RunError::from)?,
+            target: topology.target()?,
             tuning,
             topology: Some(topology),
         })
@@ -88,10 +88,7 @@ impl Side {
             .as_ref()
             .map(Topology::watched)
             .unwrap_or_default();
-        watched.push(Watched {
-            name: "generator".to_owned(),
-            pid: std::process::id(),
-        });
+        watched.push(Watched::generator());
         let mut outcome = run_watched(scenario, &self.target, watched, setup, progress, stop)?;
         if let Some(error) = self.ended() {
             validity::note_death(&mut outcome.summary, &error);

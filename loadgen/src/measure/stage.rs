@@ -9,7 +9,7 @@ use super::{MeasureError, Order, Setup, Subject};
 use crate::{
     lint::Facts,
     report::{TopologyRecord, TuningRecord},
-    run::{RunError, StopToken, Target},
+    run::{StopToken, Target},
     sample::Watched,
     topology::{Places, Topology, TopologyError, Tuning, raise_limits, settings_of},
 };
@@ -77,7 +77,7 @@ impl Stage {
             (None, None) => None,
         };
         Ok(Self {
-            target: Target::local(topology.address()?).map_err(RunError::from)?,
+            target: topology.target()?,
             facts,
             tuning,
             settings,
@@ -96,10 +96,7 @@ impl Stage {
         let started = self.topology.as_ref().map(Topology::watched);
         let mut watched = started.unwrap_or_default();
         watched.extend(setup.watch.iter().cloned());
-        watched.push(Watched {
-            name: "generator".to_owned(),
-            pid: std::process::id(),
-        });
+        watched.push(Watched::generator());
         watched
     }
 

@@ -120,7 +120,7 @@ impl Watching {
                 let name = process_name(pid).ok_or(MeasureError::ProfileWhat(format!(
                     "there is no process {pid}"
                 )))?;
-                Watched { name, pid }
+                Watched::process(name, pid)
             }
             None => own
                 .iter()

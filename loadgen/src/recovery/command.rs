@@ -24,7 +24,8 @@ use crate::{
     after_help = "Exit codes: 0 within the bounds, 3 a bound is exceeded, 5 the measurement cannot be believed.\n\nThe load goes on until the replica serves again and 3 s longer; --duration does not change that."
 )]
 pub struct Args {
-    /// The processes: two replicas or more behind the proxy, or nobody is left to serve.
+    /// The processes: two replicas or more behind the proxy, or nobody is left to serve. Not in
+    /// containers.
     #[arg(long, default_value = "two", value_name = "NAME")]
     topology: String,
     /// The load: a name in config/scenarios, or a file. An open model shows failures best.

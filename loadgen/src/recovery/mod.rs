@@ -69,6 +69,9 @@ impl Plan {
     ///
     /// [`Usage`] with what would be right.
     pub fn check(&self) -> anyhow::Result<()> {
+        if self.topology.is_in_containers() {
+            return Err(Usage::new(format!("recovery: {}", TopologyError::NotInContainers)).into());
+        }
         if !self.topology.proxy {
             return Err(Usage::new(
                 "recovery needs a topology with the proxy: without it nobody could take over",
@@ -133,10 +136,7 @@ pub fn recover(
     .map_err(Usage::new)?;
     let mut watched = topology.watched();
     watched.retain(|watched| watched.name != plan.kill);
-    watched.push(Watched {
-        name: "generator".to_owned(),
-        pid: std::process::id(),
-    });
+    watched.push(Watched::generator());
 
     let own_stop = StopToken::new();
     let clock = Arc::new(LoadClock {

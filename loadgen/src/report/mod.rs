@@ -26,8 +26,8 @@ pub use folder::{FolderError, RunFolder, now_utc, write_latest};
 pub use page::{PageError, render_page, write_page};
 pub use provenance::{Commit, Host, Provenance};
 pub use record::{
-    BoundsRecord, Change, Growth, Overhead, OverheadRow, ProfileRecord, ReplicaRecord, RunRecord,
-    StageBreakdown, StageRow, TopologyRecord, TuningRecord,
+    BoundsRecord, Change, ContainersRecord, Growth, Overhead, OverheadRow, ProfileRecord,
+    ReplicaRecord, RunRecord, StageBreakdown, StageRow, TopologyRecord, TuningRecord,
 };
 pub use sheet::{Kind, Sheet, SheetTable, write_sheet};
 

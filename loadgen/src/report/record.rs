@@ -97,10 +97,26 @@ pub struct TopologyRecord {
     /// Processes that may use only a part of the machine; empty when none is bounded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bounds: Vec<BoundsRecord>,
+    /// What ran the containers; none when the parts are processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub containers: Option<ContainersRecord>,
+}
+
+/// What ran the containers of a topology.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainersRecord {
+    /// The engine and its version.
+    pub engine: String,
+    /// Compose and its version.
+    pub compose: String,
+    /// The Compose file.
+    pub file: String,
+    /// The images.
+    pub images: Vec<String>,
 }
 
 /// What a process may use of the machine, as the kernel shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BoundsRecord {
     /// Its name: `weir`, `replica-1`, …
     pub process: String,
@@ -108,6 +124,12 @@ pub struct BoundsRecord {
     pub cores: Vec<u32>,
     /// Most address space, bytes; `None` without a bound.
     pub address_space_bytes: Option<u64>,
+    /// Most CPU time per time, in cores, by the control group of a container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<f64>,
+    /// Most memory, bytes, by the control group of a container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
 }
 
 /// One replica with its declared capacity.

@@ -40,8 +40,9 @@ pub struct Args {
         value_name = "URL"
     )]
     target: Vec<String>,
-    /// Start this topology and drive it: direct, one, two, a file, or a number of replicas behind
-    /// weir. Limits in the way of the load are raised for the run and put back.
+    /// Start this topology and drive it: direct, one, two, docker (two replicas in containers),
+    /// docker-one, docker-direct, a file, or a number of replicas behind weir. Limits in the way of
+    /// the load are raised for the run and put back.
     #[arg(long, conflicts_with = "target", value_name = "NAME")]
     topology: Option<String>,
     /// Where results go, and what the run is judged by.

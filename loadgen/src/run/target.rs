@@ -108,6 +108,19 @@ impl Target {
         Self::new(&[format!("http://{address}")], &[])
     }
 
+    /// Something that this program itself has started, wherever on this machine it listens.
+    #[must_use]
+    pub fn own(address: SocketAddr) -> Self {
+        Self {
+            base_urls: vec![BaseUrl {
+                address,
+                secure: false,
+                host: address.ip().to_string(),
+                authority: address.to_string(),
+            }],
+        }
+    }
+
     /// The base URLs; never empty.
     pub fn base_urls(&self) -> &[BaseUrl] {
         &self.base_urls

@@ -123,10 +123,7 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
     let mut selected: Vec<_> = selectors.iter().map(ToString::to_string).collect();
     if let Some(started) = &started {
         selected.push(started.line.clone());
-        tracker.watch(Watched {
-            name: started.name.clone(),
-            pid: started.child.id(),
-        });
+        tracker.watch(Watched::process(started.name.clone(), started.child.id()));
     }
     let from = Instant::now();
     watch(&args, &mut tracker, started.as_mut(), from, &stop);

@@ -1,24 +1,15 @@
-//! A container: its main process from `docker inspect`, its resources from its control group.
+//! A container: its main process from `docker inspect`, its resources from its control groups.
 //!
-//! Control groups version 2 (Linux, `Documentation/admin-guide/cgroup-v2.rst`): `cpu.stat` holds
-//! microseconds, `memory.current` bytes. Where there is no such group to be read (version 1, a
-//! rootless engine), the container's processes are read one by one instead.
+//! Where there are none to be read (some rootless engines), the container's processes are read one
+//! by one instead.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{io, process::Command};
 
 use super::{
+    cgroup::Groups,
     process::{Detail, Reading, read},
     select::descendants,
 };
-
-/// Where control groups version 2 are mounted.
-const CGROUPS: &str = "/sys/fs/cgroup";
-/// Microseconds in a second.
-const US: f64 = 1e6;
 
 /// A container cannot be sampled.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +47,7 @@ pub(super) struct Container {
     pub(super) name: String,
     /// Its main process, in the process ids of this machine.
     pub(super) pid: u32,
-    group: Option<PathBuf>,
+    groups: Option<Groups>,
 }
 
 impl Container {
@@ -87,26 +78,31 @@ impl Container {
             .ok_or_else(|| ContainerError::NotRunning {
                 name: name.to_owned(),
             })?;
-        Ok(Self {
-            name: name.to_owned(),
+        Ok(Self::of(name.to_owned(), pid))
+    }
+
+    /// The container whose main process this is.
+    pub(super) fn of(name: String, pid: u32) -> Self {
+        Self {
+            name,
             pid,
-            group: group_of(pid, Path::new(CGROUPS)),
-        })
+            groups: Groups::of(pid),
+        }
     }
 
     /// Where its figures come from, in words.
     pub(super) fn source(&self) -> String {
-        match &self.group {
-            Some(group) => format!("control group {}", group.display()),
-            None => "its processes, one by one (no control group version 2 to read)".to_owned(),
+        match &self.groups {
+            Some(groups) => groups.source(),
+            None => "its processes, one by one (no control groups to read)".to_owned(),
         }
     }
 
     /// Looks at it; none when its main process is gone.
     pub(super) fn read(&self, started: Option<u64>, detail: Detail) -> Option<(u64, Reading)> {
         let (start, mut sum) = read(self.pid, started, detail)?;
-        let others = match &self.group {
-            Some(group) => members(group),
+        let others = match &self.groups {
+            Some(groups) => groups.members(),
             None => descendants(&[self.pid])
                 .iter()
                 .map(|found| found.pid)
@@ -117,79 +113,15 @@ impl Container {
                 sum.add(&reading);
             }
         }
-        if let Some(group) = &self.group {
+        if let Some(groups) = &self.groups {
             // The group also remembers processes that have ended, and counts shared pages once.
-            if let Some((user_s, system_s)) = cpu(group) {
+            if let Some((user_s, system_s)) = groups.cpu() {
                 (sum.user_s, sum.system_s) = (user_s, system_s);
             }
-            if let Some(bytes) = working_set(group) {
+            if let Some(bytes) = groups.working_set() {
                 sum.rss = bytes;
             }
         }
         Some((start, sum))
-    }
-}
-
-/// The group of a process, if it has one of its own whose figures can be read.
-fn group_of(pid: u32, root: &Path) -> Option<PathBuf> {
-    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-    let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let path = path.trim_start_matches('/');
-    // The root group is the whole machine.
-    if path.is_empty() {
-        return None;
-    }
-    let group = root.join(path);
-    (group.join("cpu.stat").is_file() && group.join("memory.current").is_file()).then_some(group)
-}
-
-fn members(group: &Path) -> Vec<u32> {
-    let text = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
-    text.lines().filter_map(|line| line.parse().ok()).collect()
-}
-
-fn field(text: &str, name: &str) -> Option<u64> {
-    text.lines()
-        .filter_map(|line| line.split_once(' '))
-        .find(|(key, _)| *key == name)
-        .and_then(|(_, value)| value.trim().parse().ok())
-}
-
-fn cpu(group: &Path) -> Option<(f64, f64)> {
-    let text = fs::read_to_string(group.join("cpu.stat")).ok()?;
-    let seconds = |name| field(&text, name).map(|us| us as f64 / US);
-    Some((seconds("user_usec")?, seconds("system_usec")?))
-}
-
-/// What the container needs: all of its memory without file pages that nobody has used lately.
-fn working_set(group: &Path) -> Option<u64> {
-    let current: u64 = fs::read_to_string(group.join("memory.current"))
-        .ok()?
-        .trim()
-        .parse()
-        .ok()?;
-    let stat = fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
-    Some(current.saturating_sub(field(&stat, "inactive_file").unwrap_or(0)))
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_group_is_read_as_the_kernel_writes_it() {
-        let group = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| fs::write(group.path().join(name), text).unwrap();
-        write(
-            "cpu.stat",
-            "usage_usec 3500000\nuser_usec 2500000\nsystem_usec 1000000\n",
-        );
-        write("memory.current", "5000000\n");
-        write("memory.stat", "anon 1\ninactive_file 1500000\n");
-        write("cgroup.procs", "12\n34\n");
-        assert_eq!(cpu(group.path()), Some((2.5, 1.0)));
-        assert_eq!(working_set(group.path()), Some(3_500_000));
-        assert_eq!(members(group.path()), [12, 34]);
     }
 }

@@ -65,13 +65,9 @@ mod tests {
 
     #[test]
     fn a_process_that_lives_has_memory_and_one_that_does_not_has_none() {
-        let watched = |name: &str, pid| Watched {
-            name: name.into(),
-            pid,
-        };
         let processes = vec![
-            watched("self", std::process::id()),
-            watched("gone", u32::MAX / 4),
+            Watched::process("self", std::process::id()),
+            Watched::process("gone", u32::MAX / 4),
         ];
         let mut meter = Meter::new(processes);
         let first = meter.read();

@@ -4,6 +4,7 @@
 //! A [`Selector`] chooses processes by id, name or container; a [`Tracker`] reads them from `/proc`;
 //! a [`Sampler`] does so in a thread of its own beside a run. `weir-bench sample` is the same alone.
 
+mod cgroup;
 pub mod command;
 mod container;
 mod figures;
@@ -17,6 +18,7 @@ mod table;
 mod tracker;
 mod verdict;
 
+pub use cgroup::{GroupLimits, group_limits};
 pub use container::ContainerError;
 pub use figures::{Figure, SampleRecord, Sampled as SampledProcess};
 pub use growth::{GrowthEstimate, estimate_growth, estimate_growth_above};
@@ -36,13 +38,49 @@ use std::{
 use self::machine::busy_s;
 use crate::summary::ProcessSummary;
 
-/// A process to sample.
+/// A process or a container to sample.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watched {
     /// Name in reports.
     pub name: String,
-    /// Process id.
+    /// Process id; of a container, its main process.
     pub pid: u32,
+    /// What of it is sampled.
+    pub extent: Extent,
+}
+
+/// What is sampled of something watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// The process alone.
+    Process,
+    /// The whole container that the process is the first of, from its control groups.
+    Container,
+}
+
+impl Watched {
+    /// A process.
+    pub fn process(name: impl Into<String>, pid: u32) -> Self {
+        Self {
+            name: name.into(),
+            pid,
+            extent: Extent::Process,
+        }
+    }
+
+    /// A container, by its main process.
+    pub fn container(name: impl Into<String>, pid: u32) -> Self {
+        Self {
+            extent: Extent::Container,
+            ..Self::process(name, pid)
+        }
+    }
+
+    /// This program.
+    #[must_use]
+    pub fn generator() -> Self {
+        Self::process("generator", std::process::id())
+    }
 }
 
 /// What a finished sampler saw.
@@ -216,14 +254,8 @@ mod tests {
 
     #[test]
     fn this_process_has_memory_threads_and_descriptors() {
-        let own = Watched {
-            name: "self".into(),
-            pid: std::process::id(),
-        };
-        let gone = Watched {
-            name: "gone".into(),
-            pid: u32::MAX / 4,
-        };
+        let own = Watched::process("self", std::process::id());
+        let gone = Watched::process("gone", u32::MAX / 4);
         let from = Instant::now();
         let sampler = Sampler::start(vec![own, gone], Duration::from_millis(5)).unwrap();
         // A few samples; how many does not matter, two are enough.

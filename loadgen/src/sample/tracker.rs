@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{
-    Detail, Reading, SelectError, Selector, Watched,
+    Detail, Extent, Reading, SelectError, Selector, Watched,
     container::Container,
     process::read,
     select::{Found, NamePattern, by_pid, descendants},
@@ -85,9 +85,14 @@ impl Tracker {
         }
     }
 
-    /// Samples a process under a given name. One that does not exist has ended.
+    /// Samples a process or a container under a given name. One that does not exist has ended.
     pub fn watch(&mut self, watched: Watched) {
-        let source = Source::Process(watched.pid);
+        let source = match watched.extent {
+            Extent::Process => Source::Process(watched.pid),
+            Extent::Container => {
+                Source::Container(Container::of(watched.name.clone(), watched.pid))
+            }
+        };
         self.tracks
             .push(Track::new(watched.name, watched.pid, source));
     }

@@ -23,8 +23,8 @@ pub struct SubjectArgs {
     /// Base URL to drive; repeat it to share the load among several.
     #[arg(long, short, required_unless_present = "topology", value_name = "URL")]
     target: Vec<String>,
-    /// Start this topology and drive it: direct, one, two, a file, or a number of replicas. It stays
-    /// up for all runs; limits in the way are raised and put back.
+    /// Start this topology and drive it: direct, one, two, docker (in containers), a file, or a number
+    /// of replicas. It stays up for all runs; limits in the way are raised and put back.
     #[arg(long, conflicts_with = "target", value_name = "NAME")]
     topology: Option<String>,
     /// Host that is not this machine but may be loaded: you vouch for it.

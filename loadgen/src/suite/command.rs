@@ -27,7 +27,8 @@ pub struct Args {
     /// Base URL of something that is running.
     #[arg(long, short, required_unless_present = "topology", value_name = "URL")]
     target: Vec<String>,
-    /// Start this topology and drive it: direct, one, two, a file, or a number of replicas.
+    /// Start this topology and drive it: direct, one, two, docker (in containers), a file, or a number
+    /// of replicas.
     #[arg(long, conflicts_with = "target", value_name = "NAME")]
     topology: Option<String>,
     /// Host that is not this machine but may be loaded: you vouch for it.
@@ -88,10 +89,12 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
         .map(TopologySpec::load)
         .transpose()
         .map_err(Usage::new)?;
-    let breakable = spec.clone().filter(|spec| spec.proxy && spec.replicas > 1);
+    let breakable = spec
+        .clone()
+        .filter(|spec| spec.proxy && spec.replicas > 1 && !spec.is_in_containers());
     if args.recovery && breakable.is_none() {
         return Err(Usage::new(
-            "--recovery needs a topology with the proxy and two replicas or more: otherwise nobody could take over",
+            "--recovery needs a topology of processes with the proxy and two replicas or more: otherwise nobody could take over",
         )
         .into());
     }
@@ -137,6 +140,9 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
     }
     drop(side);
     let wanted = args.recovery || !(args.quick || args.no_recovery);
+    if wanted && spec.as_ref().is_some_and(TopologySpec::is_in_containers) {
+        stdio::note("no recovery test: it kills processes, not containers");
+    }
     if let Some(spec) = breakable.filter(|_| wanted) {
         record.recovery = Some(break_one(&spec, &args, &setup, &folder, &stop)?);
     }

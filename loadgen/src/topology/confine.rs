@@ -159,6 +159,8 @@ pub(super) fn read_back(name: &str, pid: u32) -> Option<BoundsRecord> {
             LimitValue::Value(bytes) => Some(bytes),
             LimitValue::Unlimited => None,
         },
+        cpus: None,
+        memory_bytes: None,
     })
 }
 

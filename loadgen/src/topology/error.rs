@@ -114,6 +114,45 @@ pub enum TopologyError {
         /// Why not.
         cause: ClientError,
     },
+    /// Something that only works on processes.
+    #[error("this does not work on containers: choose a topology of processes, such as `two`")]
+    NotInContainers,
+    /// The Compose file of a topology is not there.
+    #[error(
+        "there is no {0}: run this in the folder that holds docker/ (the repository), or name another file with `compose` in the topology"
+    )]
+    NoComposeFile(PathBuf),
+    /// No `docker` program.
+    #[error(
+        "a topology of containers needs the `docker` program, which cannot be started ({0}): install Docker, or choose a topology of processes, such as `two`"
+    )]
+    NoDocker(io::Error),
+    /// No Compose.
+    #[error(
+        "a topology of containers needs Compose, and neither `docker-compose` nor `docker compose` can be started: install one of them (on Debian: apt-get install docker-compose)"
+    )]
+    NoCompose,
+    /// The engine does not answer.
+    #[error("no Docker engine answers: {0}")]
+    NoEngine(String),
+    /// The engine is on another machine.
+    #[error(
+        "the Docker engine does not run on this machine ({0}): containers there can be neither reached nor sampled"
+    )]
+    EngineElsewhere(String),
+    /// The base image of the images is missing.
+    #[error(
+        "there is no image {0}, which the images of the topology are built on: `docker pull {0}`, or without a registry `docker/local-images.sh --runtime`, makes it"
+    )]
+    NoBaseImage(String),
+    /// Docker or Compose refused something.
+    #[error("cannot {what}: {message}")]
+    Engine {
+        /// What was attempted.
+        what: &'static str,
+        /// Their words.
+        message: String,
+    },
     /// A thread or a runtime could not be started.
     #[error("cannot start the thread that renews the override: {0}")]
     Thread(io::Error),
@@ -131,7 +170,21 @@ impl TopologyError {
                 | Self::NoWeir(_)
                 | Self::NoReplicas
                 | Self::TooFewCores { .. }
+                | Self::NotInContainers
+                | Self::NoComposeFile(_)
+                | Self::NoDocker(_)
+                | Self::NoCompose
+                | Self::NoBaseImage(_)
                 | Self::ProxyConfig(_)
         )
+    }
+    /// Whether it came before anything was started, so that no log says more.
+    #[must_use]
+    pub fn is_before_start(&self) -> bool {
+        self.is_usage()
+            || matches!(
+                self,
+                Self::Stopped | Self::NoEngine(_) | Self::EngineElsewhere(_)
+            )
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::Path};
 
-use super::{Child, READY_WITHIN, Topology, TopologyError};
+use super::{Child, Parts, READY_WITHIN, Topology, TopologyError, processes::Processes};
 use crate::run::StopToken;
 
 impl Topology {
@@ -10,22 +10,23 @@ impl Topology {
     ///
     /// # Errors
     ///
-    /// When there is no replica of that name.
+    /// When there is no replica of that name, or replicas are containers.
     pub fn replica_address(&self, name: &str) -> Result<SocketAddr, TopologyError> {
-        self.position(name)
-            .and_then(|at| self.replicas.get(at))
-            .map(|(_, address)| *address)
-            .ok_or_else(|| self.unknown(name))
+        match &self.parts {
+            Parts::Processes(processes) => processes.replica_address(name),
+            Parts::Containers(_) => Err(TopologyError::NotInContainers),
+        }
     }
 
     /// Kills a replica as a crash would (SIGKILL): open connections break, nobody listens any more.
     ///
     /// # Errors
     ///
-    /// When there is no replica of that name.
+    /// When there is no replica of that name, or replicas are containers.
     pub fn kill_replica(&mut self, name: &str) -> Result<(), TopologyError> {
-        let at = self.position(name).ok_or_else(|| self.unknown(name))?;
-        if let Some((child, _)) = self.replicas.get_mut(at) {
+        let processes = self.processes()?;
+        let at = processes.position(name)?;
+        if let Some((child, _)) = processes.replicas.get_mut(at) {
             child.kill();
         }
         Ok(())
@@ -36,39 +37,55 @@ impl Topology {
     ///
     /// # Errors
     ///
-    /// When there is no replica of that name, or it does not start.
+    /// When there is no replica of that name, it does not start, or replicas are containers.
     pub fn restart_replica(
         &mut self,
         name: &str,
         folder: &Path,
         stop: &StopToken,
     ) -> Result<(), TopologyError> {
-        let at = self.position(name).ok_or_else(|| self.unknown(name))?;
-        let address = self.replica_address(name)?;
+        let spec = self.spec.clone();
+        let processes = self.processes()?;
+        let at = processes.position(name)?;
+        let address = processes.replica_address(name)?;
         let own = std::env::current_exe().map_err(TopologyError::OwnPath)?;
-        let arguments = self.spec.replica.arguments(name, &address.to_string());
-        let (program, arguments) = self.spec.replica_bounds.around(&own, &own, &arguments)?;
+        let arguments = spec.replica.arguments(name, &address.to_string());
+        let (program, arguments) = spec.replica_bounds.around(&own, &own, &arguments)?;
         let mut child = Child::start(&format!("{name}-restarted"), &program, &arguments, folder)?;
         child.wait_ready(READY_WITHIN, stop)?;
-        if let Some(replica) = self.replicas.get_mut(at) {
+        if let Some(replica) = processes.replicas.get_mut(at) {
             *replica = (child, address);
         }
         Ok(())
     }
 
-    /// Names of the replicas.
-    fn names(&self) -> impl Iterator<Item = String> {
-        (1..=self.replicas.len()).map(|number| format!("replica-{number}"))
-    }
-
-    fn position(&self, name: &str) -> Option<usize> {
-        self.names().position(|known| known == name)
-    }
-
-    fn unknown(&self, name: &str) -> TopologyError {
-        TopologyError::NoReplica {
-            name: name.to_owned(),
-            known: self.names().collect::<Vec<_>>().join(", "),
+    fn processes(&mut self) -> Result<&mut Processes, TopologyError> {
+        match &mut self.parts {
+            Parts::Processes(processes) => Ok(processes),
+            Parts::Containers(_) => Err(TopologyError::NotInContainers),
         }
+    }
+}
+
+impl Processes {
+    fn replica_address(&self, name: &str) -> Result<SocketAddr, TopologyError> {
+        let at = self.position(name)?;
+        let replica = self.replicas.get(at);
+        replica
+            .map(|(_, address)| *address)
+            .ok_or(TopologyError::NoReplicas)
+    }
+
+    fn position(&self, name: &str) -> Result<usize, TopologyError> {
+        let names: Vec<_> = (1..=self.replicas.len())
+            .map(|number| format!("replica-{number}"))
+            .collect();
+        names
+            .iter()
+            .position(|known| known == name)
+            .ok_or_else(|| TopologyError::NoReplica {
+                name: name.to_owned(),
+                known: names.join(", "),
+            })
     }
 }

@@ -33,6 +33,20 @@ pub struct TopologySpec {
     pub replica_bounds: Bounds,
     /// What the proxy may use of the machine.
     pub proxy_bounds: Bounds,
+    /// What they run as.
+    pub kind: Kind,
+}
+
+/// What the parts of a topology run as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// Processes of this machine.
+    Processes,
+    /// Containers of a Docker engine on this machine.
+    Containers {
+        /// The Compose file with the services `api` and `weir`.
+        compose: PathBuf,
+    },
 }
 
 /// Declared capacity of a stand-in replica.
@@ -83,6 +97,8 @@ impl ReplicaSpec {
 #[serde(deny_unknown_fields)]
 struct File {
     description: String,
+    engine: Option<String>,
+    compose: Option<PathBuf>,
     /// Whether there is one, or its bounds.
     proxy: toml::Value,
     replicas: u32,
@@ -115,7 +131,31 @@ fn proxy(value: toml::Value) -> Result<(bool, Bounds), String> {
     }
 }
 
+/// What it runs as: `engine` and `compose` go together.
+fn kind(engine: Option<&str>, compose: Option<PathBuf>) -> Result<Kind, String> {
+    match (engine, compose) {
+        (None | Some("processes"), None) => Ok(Kind::Processes),
+        (Some("docker"), Some(compose)) => Ok(Kind::Containers { compose }),
+        (Some("docker"), None) => Err(
+            "compose: with engine = \"docker\" it must name a Compose file, such as \"docker/compose.prod.yml\""
+                .to_owned(),
+        ),
+        (None | Some("processes"), Some(_)) => {
+            Err("compose: it needs engine = \"docker\"".to_owned())
+        }
+        (Some(other), _) => Err(format!(
+            "engine: must be \"processes\" or \"docker\", not \"{other}\""
+        )),
+    }
+}
+
 impl TopologySpec {
+    /// Whether containers are started, and not processes.
+    #[must_use]
+    pub fn is_in_containers(&self) -> bool {
+        matches!(self.kind, Kind::Containers { .. })
+    }
+
     /// Finds a topology: a number of replicas behind the proxy, a path to a file, or a name in
     /// `config/topologies`.
     ///
@@ -176,6 +216,7 @@ impl TopologySpec {
             replica: ReplicaSpec::default(),
             replica_bounds: Bounds::default(),
             proxy_bounds: Bounds::default(),
+            kind: Kind::Processes,
         })
     }
 
@@ -218,6 +259,7 @@ impl TopologySpec {
             },
             replica_bounds,
             proxy_bounds,
+            kind: kind(file.engine.as_deref(), file.compose)?,
         })
     }
 }
@@ -260,6 +302,25 @@ mod tests {
                 (name, replicas, proxy)
             );
             assert!(spec.replica.capacity_rps() > 600.0);
+        }
+    }
+
+    #[test]
+    fn what_runs_in_containers_differs_from_processes_in_nothing_else() {
+        for (name, processes) in [
+            ("docker-direct", "direct"),
+            ("docker-one", "one"),
+            ("docker", "two"),
+        ] {
+            let spec = TopologySpec::load_from(name, &shipped()).unwrap();
+            let Kind::Containers { compose } = &spec.kind else {
+                unreachable!("{name} is in containers")
+            };
+            let repository = shipped().join("../..");
+            assert!(repository.join(compose).is_file(), "{}", compose.display());
+            let processes = TopologySpec::load_from(processes, &shipped()).unwrap();
+            let same = |spec: TopologySpec| (spec.proxy, spec.replicas, spec.replica);
+            assert_eq!(same(spec), same(processes));
         }
     }
 

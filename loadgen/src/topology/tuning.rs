@@ -1,7 +1,6 @@
 //! Raising the proxy's limits for a run, and proving that they are back afterwards.
 
 use std::{
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -18,7 +17,7 @@ use weir_api::{
     client::{AdminClient, ClientError},
 };
 
-use super::TopologyError;
+use super::{AdminAt, TopologyError};
 use crate::{
     lint::Facts,
     report::{Change, TuningRecord},
@@ -87,13 +86,16 @@ impl Tuning {
     ///
     /// When the admin API refuses or does not answer.
     pub fn apply(
-        admin: SocketAddr,
+        admin: impl Into<AdminAt>,
         settings: Value,
         reason: &str,
         ttl: Duration,
     ) -> Result<Self, TopologyError> {
         let runtime = runtime()?;
-        let client = AdminClient::new(admin).map_err(failed("reach the proxy's admin API"))?;
+        let client = admin
+            .into()
+            .client()
+            .map_err(failed("reach the proxy's admin API"))?;
         let before = runtime
             .block_on(client.get_settings())
             .map_err(failed("read the proxy's settings"))?;
@@ -223,21 +225,24 @@ impl Keeper {
 }
 
 /// Reads the settings in force.
-pub(crate) fn settings_of(admin: SocketAddr) -> Result<SettingsView, TopologyError> {
-    let client = AdminClient::new(admin).map_err(failed("reach the proxy's admin API"))?;
+pub(crate) fn settings_of(admin: impl Into<AdminAt>) -> Result<SettingsView, TopologyError> {
+    let client = admin
+        .into()
+        .client()
+        .map_err(failed("reach the proxy's admin API"))?;
     runtime()?
         .block_on(client.get_settings())
         .map_err(failed("read the proxy's settings"))
 }
 
-fn runtime() -> Result<Runtime, TopologyError> {
+pub(super) fn runtime() -> Result<Runtime, TopologyError> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(TopologyError::Thread)
 }
 
-fn failed(what: &'static str) -> impl Fn(ClientError) -> TopologyError {
+pub(super) fn failed(what: &'static str) -> impl Fn(ClientError) -> TopologyError {
     move |cause| TopologyError::Admin { what, cause }
 }
 

@@ -13,6 +13,7 @@ mod capacity;
 mod compression;
 mod connections;
 mod containers;
+mod containers_bench;
 mod ctl;
 mod dashboard;
 mod edge;
