@@ -22,6 +22,11 @@ use crate::{
     scenario::{Place, Template, UserState},
 };
 
+/// Host of the URLs of a target in the clear. `reqwest` parses each URL three times, and the pool of
+/// `hyper` compares host and port letter by letter more often than that: the name that the target
+/// has is in the `Host` header, and its address is known.
+const NICKNAME: &str = "t";
+
 /// A request, as far as it can be known ahead.
 #[derive(Debug)]
 struct Prepared {
@@ -38,7 +43,9 @@ pub(crate) struct SessionClient {
     opening: Opening,
     /// Requests that the current connection has seen.
     used: u32,
+    /// What URLs begin with, and what that stands for: cookies belong to the latter.
     base: String,
+    origin: Url,
     requests: Vec<Prepared>,
     /// Made when the first cookie comes. With its own cookie support compiled in, `reqwest` parses
     /// the URL of every request once more, cookies or not.
@@ -51,7 +58,8 @@ pub(crate) struct SessionClient {
 #[derive(Debug)]
 struct Opening {
     tls: Arc<rustls::ClientConfig>,
-    /// Name that TLS asks for, and the address that was approved: names are not resolved again.
+    /// Host of the URLs, which TLS asks for, and the address that was approved: names are not
+    /// resolved again.
     name: String,
     address: SocketAddr,
     source: Option<IpAddr>,
@@ -95,21 +103,28 @@ impl SessionClient {
             Some(config) => config,
             None => Arc::new(trusting_nobody().map_err(io::Error::other)?),
         };
+        let real = format!("{}://{}", base.scheme(), plan.transport.authority(base));
+        let origin = Url::parse(&real).map_err(io::Error::other)?;
+        // HTTP/2 and TLS tell the server what is in the URL.
+        let (name, url) = if base.is_secure() || plan.transport.is_http2() {
+            (plan.transport.server_name(base), real)
+        } else {
+            (NICKNAME, format!("http://{NICKNAME}"))
+        };
         let opening = Opening {
             tls,
-            name: plan.transport.server_name(base).to_owned(),
+            name: name.to_owned(),
             address: base.address(),
             source,
             counting: Counting::default(),
         };
         let client = opening.client(&plan)?;
-        let base = format!("{}://{}", base.scheme(), plan.transport.authority(base));
         let closes = !plan.transport.http.keeps_alive() && !plan.transport.is_http2();
-        let usual = usual_headers(&plan, &base);
+        let usual = usual_headers(&plan, &origin);
         let requests = plan
             .endpoints
             .iter()
-            .map(|endpoint| prepare(endpoint, &base, &usual, closes))
+            .map(|endpoint| prepare(endpoint, &url, &usual, closes))
             .collect();
         Ok(Self {
             random: SmallRng::seed_from_u64(super::lane_seed(plan.seed, lane)),
@@ -117,7 +132,8 @@ impl SessionClient {
             client,
             opening,
             used: 0,
-            base,
+            base: url,
+            origin,
             requests,
             cookies: None,
             kept: Kept::default(),
@@ -141,7 +157,7 @@ impl SessionClient {
         let cookies = self
             .cookies
             .as_ref()
-            .and_then(|jar| cookie_header(jar, &url));
+            .and_then(|jar| cookie_header(jar, &at_origin(&self.origin, &url)));
         let mut request = reqwest::Request::new(endpoint.method.clone(), url);
         *request.headers_mut() = prepared.headers.clone();
         for (name, value) in endpoint.headers.iter().filter(|(_, v)| !v.is_static()) {
@@ -184,7 +200,7 @@ impl SessionClient {
             });
             self.cookies
                 .get_or_insert_with(CookieStore::default)
-                .store_response_cookies(set, response.url());
+                .store_response_cookies(set, &at_origin(&self.origin, response.url()));
         }
         self.kept
             .head(endpoint, response.status(), response.headers());
@@ -203,11 +219,11 @@ impl SessionClient {
 
 /// Headers that every request has, unless the scenario has its own: `reqwest` and `hyper` would
 /// make them anew for each request.
-fn usual_headers(plan: &Plan, base: &str) -> HeaderMap {
+fn usual_headers(plan: &Plan, origin: &Url) -> HeaderMap {
     let mut headers = HeaderMap::new();
     // HTTP/2 has the host elsewhere.
     if !plan.transport.is_http2()
-        && let Some(host) = Url::parse(base).ok().and_then(|url| host_of(&url))
+        && let Some(host) = host_of(origin)
     {
         headers.insert(header::HOST, host);
     }
@@ -243,6 +259,14 @@ fn prepare(endpoint: &Endpoint, base: &str, usual: &HeaderMap, closes: bool) -> 
     let body = endpoint.body.as_ref().and_then(Template::fixed);
     let body = body.map(|body| Bytes::copy_from_slice(body.as_bytes()));
     Prepared { url, headers, body }
+}
+
+/// The same path and query at the target's own name.
+fn at_origin(origin: &Url, url: &Url) -> Url {
+    let mut real = origin.clone();
+    real.set_path(url.path());
+    real.set_query(url.query());
+    real
 }
 
 /// The cookies that belong to a URL, as a header.

@@ -240,6 +240,44 @@ fn every_request_has_one_host_and_accepts_what_the_scenario_says() {
 }
 
 #[test]
+fn cookies_belong_to_the_target_as_it_is_called() {
+    let heads: Arc<Mutex<Vec<String>>> = Arc::default();
+    let kept = heads.clone();
+    let server = Server::start(move |request| {
+        kept.lock().unwrap().push(request.head.to_ascii_lowercase());
+        let cookies = [
+            "own=1; Domain=127.0.0.1",
+            "other=2; Domain=example.com",
+            "below=3; Path=/below",
+        ];
+        let cookies = cookies.map(|cookie| format!("set-cookie: {cookie}\r\n"));
+        let head = cookies.concat();
+        Reply::Bytes(format!("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n{head}\r\n").into())
+    });
+    let scenario = Scenario::parse(
+        "name = 'test'\nduration = '300ms'\n[load]\nmodel = 'closed'\nusers = 1\n\
+         think_time = '3ms'\n[[requests]]\nname = 'above'\npath = '/?a=1'\n\
+         [[requests]]\nname = 'below'\npath = '/below/it'\n",
+        "test",
+    )
+    .unwrap();
+    assert_eq!(run(&scenario, server.address).summary.errors, 0);
+    let heads = heads.lock().unwrap();
+    let (below, above): (Vec<_>, Vec<_>) = heads
+        .iter()
+        .skip(1)
+        .partition(|head| head.starts_with("get /below/it "));
+    assert!(below.len() > 2 && above.len() > 2);
+    for head in above {
+        assert!(head.contains("\r\ncookie: own=1\r\n"), "{head}");
+    }
+    for head in below {
+        assert!(head.contains("own=1") && head.contains("below=3"), "{head}");
+        assert!(!head.contains("other=2"), "{head}");
+    }
+}
+
+#[test]
 fn source_addresses_are_spread() {
     for engine in ENGINES {
         let peers: Arc<Mutex<HashSet<std::net::IpAddr>>> = Arc::default();
