@@ -13,6 +13,7 @@ use crate::{
     report::{FolderError, RunFolder, ScalingPair, ScalingRecord},
     run::{RunError, StopToken, Target, drive},
     scenario::{Closed, Engine, Load, Scenario, ThinkTime},
+    stats::student,
     summary::{Reasons, Validity, Verdict},
     topology::{Topology, TopologyError, TopologySpec, Tuning},
     view::LiveProgress,
@@ -236,7 +237,9 @@ pub fn scaling_record(
         .collect();
     let center = logs.iter().sum::<f64>() / count;
     let squares: f64 = logs.iter().map(|log| (log - center).powi(2)).sum();
-    let interval = student_95(pairs.len()).map(|t| {
+    // Two pairs have an interval that says nothing.
+    let interval = (pairs.len() >= 3).then(|| {
+        let t = student::quantile(0.975, count - 1.0);
         let half = t * (squares / (count - 1.0) / count).sqrt();
         ((center - half).exp(), (center + half).exp())
     });
@@ -249,13 +252,6 @@ pub fn scaling_record(
         validity,
         explanation: explanation.to_owned(),
     }
-}
-
-/// Student's t for a two-sided 95 % interval of this many values; none below three.
-fn student_95(values: usize) -> Option<f64> {
-    let table = [4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262];
-    let freedom = values.checked_sub(3)?;
-    Some(table.get(freedom).copied().unwrap_or(2.262))
 }
 
 #[cfg(test)]

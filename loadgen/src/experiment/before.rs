@@ -1,7 +1,7 @@
 //! Before any claim: the generator's own ceiling, the noise of this machine today, and a slowdown
 //! that was put in on purpose and must be found.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use super::{
     claim::Direction,
@@ -13,6 +13,8 @@ use super::{
     workload::{Prepared, Trial, Workload},
 };
 use crate::{
+    calibrate::{Calibration, Way, stored},
+    scenario::Engine,
     stats::{Goal, detectable_effect, estimate, pairs_needed, upper_deviation},
     units::format_duration,
 };
@@ -105,8 +107,17 @@ pub fn preliminaries(
     let duration = Duration::from_millis(if plan.quick { 300 } else { 600 });
     let most = if plan.quick { 8 } else { 16 };
     let mut steady = Steady::start(lab, "before", duration)?;
-    say("calibration: the generator's own ceiling, without a proxy");
-    let ceiling_rps = steady.ceiling()?;
+    let (ceiling_rps, ceiling_from) = match calibrated(Path::new(stored::FILE)) {
+        Some(known) => {
+            say(&format!("the generator's ceiling is from {}", known.1));
+            known
+        }
+        None => {
+            say("calibration: the generator's own ceiling, without a proxy");
+            let from = "a trial without a proxy, before the claims (`weir-bench calibrate` measures it longer and keeps it)";
+            (steady.ceiling()?, from.to_owned())
+        }
+    };
     say("A/A: the same setting on both sides");
     let pairs = steady.pairs(if plan.quick { 5 } else { 8 }, SERVICE)?;
     let logs = improvements(&pairs);
@@ -135,9 +146,24 @@ pub fn preliminaries(
     let _ = steady.rig.close();
     Ok(Preliminaries {
         ceiling_rps,
+        ceiling_from,
         positive_control: positive(pairs, plan.alpha),
         aa,
     })
+}
+
+/// Requests per second that the generator reaches according to a calibration of this machine, and
+/// which one; none if there is none. The trials drive connections as the wire engine does.
+fn calibrated(file: &Path) -> Option<(f64, String)> {
+    let calibration = Calibration::read(file)?;
+    let way = Way::plain(Engine::Wire);
+    let ceiling = calibration.ceilings.get(&way.to_string())?;
+    let from = format!(
+        "the calibration of {} ({}, engine {way})",
+        calibration.at,
+        file.display()
+    );
+    Some((ceiling.rate, from))
 }
 
 fn positive(pairs: Vec<Pair>, alpha: f64) -> PositiveControl {

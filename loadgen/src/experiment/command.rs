@@ -14,22 +14,20 @@ use super::{
     before::{NullExperiment, null_experiments, preliminaries, wrong_allowed},
     claim::Claim,
     conclude::conclude,
+    documented::Profile,
     file::{choose, load, parse},
     page,
     plan::Plan,
     print, raise,
-    record::Report,
+    record::{Report, Row},
     rig::{Lab, OVERRIDE_TTL, ProxyKind, RigError},
     row::{Known, try_claim},
     verdict::Verdict,
 };
 use crate::{
     exit::{Exit, Usage},
-    judge::Thresholds,
-    lint::{Facts, lint},
     report::{Commit, RunFolder, now_utc, write_latest},
     run::StopToken,
-    scenario::Scenario,
     units::parse_duration,
     versus::{
         contender::Contender,
@@ -225,6 +223,7 @@ fn check(lab: &Lab, args: &Args, claims: &[Claim], plan: Plan) -> anyhow::Result
     };
     let found = before.positive_control.found;
     let rows = conclude(tried, found, plan.alpha);
+    let profile = Profile::load();
     let contender = Contender::named(lab.proxy.name(), lab.weir.as_deref());
     let mut report = Report {
         format: Report::FORMAT,
@@ -236,9 +235,12 @@ fn check(lab: &Lab, args: &Args, claims: &[Claim], plan: Plan) -> anyhow::Result
         machine,
         plan,
         before,
+        documented_rows: profile
+            .as_ref()
+            .map_or_else(Vec::new, |profile| profile.rows(&rows)),
+        documented_profile: profile.map_or_else(Vec::new, |profile| profile.findings()),
         rows,
         raise,
-        documented_profile: documented_profile(),
         limits: Vec::new(),
     };
     report.took_s = begun.elapsed().as_secs_f64();
@@ -253,25 +255,15 @@ pub(super) fn as_usage(error: RigError) -> anyhow::Error {
     }
 }
 
-/// What arithmetic says about the documented profile and the documented proxy settings.
-fn documented_profile() -> Vec<crate::lint::Finding> {
-    let settings = [
-        "[admin]\n[[listener]]\naddress = \"127.0.0.1:8080\"\n[connections]\nmax = 1024\n",
-        "[rate_limit.api_limit]\nkey = \"client_ip\"\nrate = \"10r/s\"\nburst = 20\nnodelay = true\n",
-        "[upstream.api]\nkeepalive = 32\nservers = [ { address = \"127.0.0.1:8000\" } ]\n",
-        "[[route]]\npath = \"/\"\nupstream = \"api\"\nrate_limit = [\"api_limit\"]\n",
-    ];
-    let config = weir_api::config::parse(&settings.concat(), "documented proxy").ok();
-    let Ok(scenario) = Scenario::load("documented") else {
-        return Vec::new();
-    };
-    let thresholds = Thresholds::for_scenario(&scenario, None).unwrap_or_default();
-    lint(&Facts::new(&scenario, thresholds, 1, config.as_ref()))
-}
-
 /// What could not be decided, and what bounds the rest.
 fn limits(report: &Report) -> Vec<String> {
     let mut limits = Vec::new();
+    let decided = |row: &&Row| !matches!(row.verdict, Verdict::Invalid | Verdict::NotBound);
+    let count = report.rows.iter().filter(decided).count();
+    limits.push(format!(
+        "{count} of {} rows were decided, within the bounds below",
+        report.rows.len()
+    ));
     for row in &report.rows {
         if matches!(row.verdict, Verdict::Invalid | Verdict::NotBound) {
             limits.push(format!("{}: {}", row.row, row.why));

@@ -134,6 +134,7 @@ pub(super) fn row(tried: Tried, arms: Vec<Arm>) -> Row {
         binding: tried.binding,
         arms,
         control: tried.control,
+        control_measured: tried.control_measured,
         noise: tried.noise,
         positive_control: tried.positive,
         sizes: tried.sizes,

@@ -234,13 +234,15 @@ fn checked(raw: RawClaim) -> Result<Claim, Wrong> {
         .map(condition)
         .transpose()
         .map_err(|m| wrong("enough", m))?;
-    if raw.binding.name() != raw.control.name() {
+    let same_proxy = raw.binding.rig() == raw.control.rig();
+    if !same_proxy || !raw.control.measures().contains(&raw.metric.as_str()) {
         return Err(wrong(
             "control",
             format!(
-                "must be a `{}` too, or the two could not be compared, not a `{}`",
+                "a `{}` cannot stand beside a `{}`: the control must measure `{}` too, on the same kind of proxy",
+                raw.control.name(),
                 raw.binding.name(),
-                raw.control.name()
+                raw.metric
             ),
         ));
     }
@@ -376,6 +378,29 @@ mod tests {
         let found = error("workload = \"hold\"", "workload = \"hug\"");
         assert!(
             found.contains("hug") && found.contains("claim[0].binding"),
+            "{found}"
+        );
+        let other = "control = { workload = \"burst\", size = 15 }";
+        let found = error(
+            "control = { workload = \"hold\"",
+            "control = { workload = \"burst\"",
+        );
+        assert!(found.contains("claim[0].control"), "{found}");
+        let found = error(
+            other,
+            "control = { workload = \"poisson\", rate = \"100/s\", service_time = \"100ms\", duration = \"1s\" }",
+        );
+        assert!(
+            found.contains("a `poisson` cannot stand beside a `burst`")
+                && found.contains("`admitted_share`"),
+            "{found}"
+        );
+        let found = error(
+            "service_time = \"200ms\", duration = \"2s\"",
+            "service_time = \"5s\", duration = \"2s\"",
+        );
+        assert!(
+            found.contains("claim[1].control") && found.contains("1 to 400 requests in flight"),
             "{found}"
         );
         let found = error("exact = true", "exakt = true");

@@ -1,13 +1,14 @@
 //! The result as one HTML page.
 
 use super::{
+    plots::{noise_plot, pair_plots, search_plot, series_plot},
     print,
     record::{Report, Row},
     verdict::Verdict,
+    workload::Measures,
 };
 use crate::report::{
     PageError, Provenance,
-    chart::{Axis, Ink, Plot, Series, Shape},
     document::{Document, Part, Tone},
 };
 
@@ -68,9 +69,12 @@ pub fn render(report: &Report) -> Result<String, PageError> {
     if !report.raise.is_empty() {
         document = document.part(raise(report));
     }
+    if !report.documented_rows.is_empty() {
+        document = document.part(under_profile(report));
+    }
     if !report.documented_profile.is_empty() {
         document = document.part(Part::Text {
-            title: "Under the documented profile".into(),
+            title: "What contradicts itself in the documented profile".into(),
             paragraphs: report
                 .documented_profile
                 .iter()
@@ -94,40 +98,63 @@ fn tone(verdict: Verdict) -> Tone {
     }
 }
 
-fn or_dash(text: Option<String>) -> String {
+pub(super) fn or_dash(text: Option<String>) -> String {
     text.unwrap_or_else(|| "–".to_owned())
 }
 
 fn interval(interval: Option<(f64, f64)>) -> String {
-    or_dash(
-        interval.map(|(low, high)| format!("{} to {}", print::percent(low), print::percent(high))),
-    )
+    or_dash(interval.map(|(low, high)| match high - low {
+        // Counts that agree to the last one.
+        width if width < 1e-9 => "the same in every pair".to_owned(),
+        _ => format!("{} to {}", print::percent(low), print::percent(high)),
+    }))
 }
 
-fn headers(names: &[&str]) -> Vec<String> {
+/// `= 0.0312`, or that it is smaller than anybody cares about.
+pub(super) fn probability(p: f64) -> String {
+    if p < 0.0001 {
+        "< 0.0001".to_owned()
+    } else {
+        format!("= {p:.4}")
+    }
+}
+
+pub(super) fn headers(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
 fn verdicts(report: &Report) -> Part {
+    let cells = |row: &Row| {
+        let metric = match (row.metric_current, row.metric_value) {
+            (Some(a), Some(b)) => {
+                format!("{} {} → {}", row.metric, print::number(a), print::number(b))
+            }
+            _ => row.metric.clone(),
+        };
+        vec![
+            row.row.clone(),
+            format!("{} → {}", row.current, row.value),
+            row.verdict.to_string(),
+            metric,
+            or_dash(row.effect.map(print::percent)),
+            interval(row.interval),
+            row.pairs.to_string(),
+            print::short(row),
+        ]
+    };
     Part::Table {
         title: "Verdicts".into(),
-        header: headers(&["setting", "current → tried", "verdict", "metric", "effect", "95 % interval", "pairs", "recommendation"]),
-        rows: report
-            .rows
-            .iter()
-            .map(|row| {
-                vec![
-                    row.row.clone(),
-                    format!("{} → {}", row.current, row.value),
-                    row.verdict.to_string(),
-                    row.metric.clone(),
-                    or_dash(row.effect.map(print::percent)),
-                    interval(row.interval),
-                    row.pairs.to_string(),
-                    row.recommendation.text.clone(),
-                ]
-            })
-            .collect(),
+        header: headers(&[
+            "setting",
+            "tried",
+            "verdict",
+            "metric",
+            "effect",
+            "95 % interval",
+            "pairs",
+            "so",
+        ]),
+        rows: report.rows.iter().map(cells).collect(),
         note: "Confirmed: better by as much as was declared to matter, beyond chance. No effect: a difference that matters is ruled out. Harmful: worse. Not bound: the workload never reached the setting. Invalid: the measurement cannot decide.".into(),
     }
 }
@@ -139,8 +166,8 @@ fn before(report: &Report) -> Part {
         title: "Before any claim".into(),
         paragraphs: vec![
             format!(
-                "The generator reaches {:.0} requests/s at a replica without a proxy.",
-                before.ceiling_rps
+                "The generator's one thread reaches {:.0} requests/s without a proxy, according to {}. A row whose trials come closer to that than 80 % is invalid.",
+                before.ceiling_rps, before.ceiling_from
             ),
             format!(
                 "A/A, the same setting on both sides, {} pairs: a pair scatters by {:.1} %, the mean change is {} ({}). So many pairs can see effects from {:.1} % on.",
@@ -187,7 +214,7 @@ fn story(row: &Row) -> Part {
         )
         .replace("Higher", "higher")
         .replace("Lower", "lower"),
-        format!("Verdict: {}: {}.", row.verdict, row.why),
+        format!("Verdict: {}; {}.", row.verdict, row.why),
         format!(
             "Binding: {} held in {} of {} trials with the current value.",
             row.binding.condition, row.binding.held, row.binding.trials
@@ -196,13 +223,14 @@ fn story(row: &Row) -> Part {
     ];
     if let Some(control) = &row.control {
         paragraphs.push(format!(
-            "Control, where the setting cannot bind: difference {} (a difference of {} would matter), {} pairs: {:?}.",
+            "Control, where the setting cannot bind: difference {} (a difference of {} would matter), {} pairs: {}.",
             print::number(control.difference),
             print::number(control.bound),
             control.pairs,
-            control.outcome
+            control.outcome.text()
         ));
     }
+    paragraphs.extend(control_measured(row));
     if let Some(noise) = &row.noise {
         paragraphs.push(format!(
             "Noise of this row: a pair scatters by {:.1} %; its pairs can see effects from {:.1} % on.",
@@ -223,14 +251,14 @@ fn story(row: &Row) -> Part {
     }
     for arm in &row.arms {
         paragraphs.push(format!(
-            "{} → {}: {}, {} ({}), {} pairs, p = {:.4} after correction.",
+            "{} → {}: {}, {} ({}), {} pairs, p {} after correction.",
             row.current,
             arm.value,
             arm.verdict,
             or_dash(arm.effect.map(print::percent)),
             interval(arm.interval),
             arm.pairs.len(),
-            arm.p_adjusted
+            probability(arm.p_adjusted)
         ));
     }
     if row.time_factor != 1.0 {
@@ -240,9 +268,26 @@ fn story(row: &Row) -> Part {
         ));
     }
     Part::Text {
-        title: row.row.clone(),
+        title: format!("{}: {}", row.row, row.verdict),
         paragraphs,
     }
+}
+
+/// What the control workload was, and its means.
+fn control_measured(row: &Row) -> Option<String> {
+    let [before, after] = row.control_measured.as_ref()?;
+    let figures: Vec<_> = before
+        .iter()
+        .map(|(name, value)| {
+            let with = or_dash(after.get(name).map(|value| print::number(*value)));
+            format!("{name} {} → {with}", print::number(*value))
+        })
+        .collect();
+    Some(format!(
+        "The control is a workload `{}`; its means: {}.",
+        row.claim.control.name(),
+        figures.join(", ")
+    ))
 }
 
 /// Means of everything that was measured.
@@ -285,7 +330,7 @@ fn sizes(row: &Row) -> Part {
         .recommended
         .last()
         .map_or_else(String::new, ToString::to_string);
-    let cells = |size: &str, value: String, measures: &super::workload::Measures| {
+    let cells = |size: &str, value: String, measures: &Measures| {
         let mut cells = vec![size.to_owned(), value];
         cells.extend(
             names
@@ -308,6 +353,18 @@ fn sizes(row: &Row) -> Part {
             })
             .collect(),
         note: "One trial each.".into(),
+    }
+}
+
+fn under_profile(report: &Report) -> Part {
+    let intro = "100 users with 0.5 to 2 s of think time from one address, five minutes; computed, not measured.";
+    let rows = report.documented_rows.iter().map(|row| {
+        let binds = if row.binds { "reached" } else { "not reached" };
+        format!("{}: {binds}; {}.", row.row, row.why)
+    });
+    Part::Text {
+        title: "Each row under the documented profile".into(),
+        paragraphs: std::iter::once(intro.to_owned()).chain(rows).collect(),
     }
 }
 
@@ -347,197 +404,5 @@ fn raise(report: &Report) -> Part {
             "With the documented limit 21 pass. A killed holder cannot put anything back: its override ends by itself, here {} s after the last renewal.",
             super::raise::SHORT_TTL.as_secs()
         ),
-    }
-}
-
-fn linear(from: f64, to: f64, unit: &'static str) -> Axis {
-    Axis::Linear {
-        from,
-        to: if to > from { to } else { from + 1.0 },
-        unit,
-    }
-}
-
-fn line(name: &str, ink: Ink, shape: Shape, points: Vec<(f64, f64)>) -> Series {
-    Series {
-        name: name.to_owned(),
-        ink,
-        shape,
-        points: points.into_iter().map(|(x, y)| (x, Some(y))).collect(),
-    }
-}
-
-/// Every pair of every arm: relative change, its mean and its interval.
-fn pair_plots(row: &Row) -> Vec<Plot> {
-    let sign = row.direction.sign();
-    row.arms
-        .iter()
-        .enumerate()
-        .filter(|(_, arm)| !arm.pairs.is_empty())
-        .map(|(index, arm)| {
-            let values: Vec<_> = arm
-                .pairs
-                .iter()
-                .enumerate()
-                .map(|(n, pair)| {
-                    let log = pair.improvement(row.direction, 1e-9).unwrap_or(0.0);
-                    ((n + 1) as f64, (log * sign).exp_m1() * 100.0)
-                })
-                .collect();
-            let last = values.len() as f64 + 0.5;
-            let mut series = vec![line("pairs", Ink::First, Shape::Line, values)];
-            let mut level = |name: &str, ink, share: Option<f64>| {
-                if let Some(share) = share {
-                    let at = share * 100.0;
-                    series.push(line(name, ink, Shape::Dashed, vec![(0.5, at), (last, at)]));
-                }
-            };
-            level("mean", Ink::Second, arm.effect);
-            level("95 %, low", Ink::Muted, arm.interval.map(|i| i.0));
-            level("95 %, high", Ink::Muted, arm.interval.map(|i| i.1));
-            level("no change", Ink::Fifth, Some(0.0));
-            let all = || {
-                series
-                    .iter()
-                    .flat_map(|s| s.points.iter().filter_map(|(_, y)| *y))
-            };
-            let (low, high) = (all().fold(0.0, f64::min), all().fold(0.0, f64::max));
-            let room = ((high - low) * 0.1).max(1.0);
-            Plot {
-                id: format!("{}-pairs-{index}", row.row),
-                title: format!("{} {} → {}, pair by pair", row.row, row.current, arm.value),
-                hint: format!(
-                    "Change of {} in percent; {} is better.",
-                    row.metric,
-                    if sign > 0.0 { "higher" } else { "lower" }
-                ),
-                x: linear(0.5, last, ""),
-                y: linear(low - room, high + room, "%"),
-                series,
-            }
-        })
-        .collect()
-}
-
-/// How a typical trial went on, with the current value and with the other.
-fn series_plot(row: &Row) -> Option<Plot> {
-    let mut series = Vec::new();
-    let sides = [
-        (&row.series.current, row.current.to_string()),
-        (&row.series.value, row.claim.recommended.last()?.to_string()),
-    ];
-    for (lines, value) in sides {
-        for one in lines {
-            let model = one.name.contains("model");
-            let ink = Ink::ranked(series.len());
-            let shape = if model { Shape::Dashed } else { Shape::Line };
-            series.push(line(
-                &format!("{} ({value})", one.name),
-                ink,
-                shape,
-                one.points.clone(),
-            ));
-        }
-    }
-    let points = || series.iter().flat_map(|s| s.points.iter());
-    let right = points().map(|(x, _)| *x).fold(0.0, f64::max);
-    let top = points().filter_map(|(_, y)| *y).fold(0.0, f64::max);
-    if series.is_empty() || right <= 0.0 {
-        return None;
-    }
-    let counted = matches!(row.claim.binding, super::workload::Workload::Volleys { .. });
-    Some(Plot {
-        id: format!("{}-series", row.row),
-        title: format!("{}: one trial with each value", row.row),
-        hint: if counted {
-            "By number of the volley."
-        } else {
-            "By time since the beginning of the trial."
-        }
-        .to_owned(),
-        x: linear(0.0, right, if counted { "" } else { "s" }),
-        y: Axis::from_zero(top, ""),
-        series,
-    })
-}
-
-/// What every value that was tried came to.
-fn search_plot(row: &Row) -> Option<Plot> {
-    let search = row.search.as_ref()?;
-    let enough = row.claim.enough.as_ref()?;
-    let mut points: Vec<_> = search
-        .steps
-        .iter()
-        .map(|step| (step.amount, step.measured))
-        .collect();
-    if let Some(at) = row.metric_current.filter(|_| enough.measure == row.metric) {
-        points.push((row.current.amount, at));
-    }
-    points.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let right = points.last()?.0;
-    let top = points.iter().map(|(_, y)| *y).fold(enough.limit, f64::max);
-    Some(Plot {
-        id: format!("{}-search", row.row),
-        title: format!("{}: which value is enough", row.row),
-        hint: format!(
-            "{} at the values that were tried; enough is {enough}.",
-            enough.measure
-        ),
-        x: linear(points.first()?.0, right, ""),
-        y: Axis::from_zero(top, ""),
-        series: vec![
-            line(&enough.measure, Ink::First, Shape::Line, points.clone()),
-            line(
-                "enough",
-                Ink::Muted,
-                Shape::Dashed,
-                vec![(points.first()?.0, enough.limit), (right, enough.limit)],
-            ),
-        ],
-    })
-}
-
-/// A/A and positive control, pair by pair.
-fn noise_plot(report: &Report) -> Plot {
-    let slower = |pairs: &[super::pairs::Pair]| -> Vec<(f64, f64)> {
-        pairs
-            .iter()
-            .enumerate()
-            .map(|(n, pair)| ((n + 1) as f64, (pair.b / pair.a - 1.0) * 100.0))
-            .collect()
-    };
-    let before = &report.before;
-    let series = vec![
-        line(
-            "A/A: no difference",
-            Ink::First,
-            Shape::Line,
-            slower(&before.aa.pairs),
-        ),
-        line(
-            "positive control",
-            Ink::Fourth,
-            Shape::Line,
-            slower(&before.positive_control.pairs),
-        ),
-    ];
-    let all = || {
-        series
-            .iter()
-            .flat_map(|s| s.points.iter().filter_map(|(_, y)| *y))
-    };
-    let (low, high) = (all().fold(-1.0, f64::min), all().fold(1.0, f64::max));
-    let last = before
-        .aa
-        .pairs
-        .len()
-        .max(before.positive_control.pairs.len()) as f64;
-    Plot {
-        id: "noise".into(),
-        title: "What this machine can tell apart today".into(),
-        hint: "Change of the median response time in percent, pair by pair.".into(),
-        x: linear(0.5, last + 0.5, ""),
-        y: linear(low * 1.1, high * 1.1, "%"),
-        series,
     }
 }

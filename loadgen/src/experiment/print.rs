@@ -41,6 +41,11 @@ pub fn text(report: &Report) -> String {
             "MISSED"
         },
     );
+    let ceiling = format!(
+        "Ceiling of the generator: {:.0} requests/s, from {}.",
+        before.ceiling_rps, before.ceiling_from
+    );
+    let _ = writeln!(out, "{}", wrapped(&ceiling, "", ""));
     let _ = writeln!(out, "{}\n", wrapped(&noise, "", ""));
     let _ = writeln!(out, "{}", table(&report.rows));
     for row in &report.rows {
@@ -61,21 +66,19 @@ pub fn text(report: &Report) -> String {
             let _ = writeln!(out, "{}", wrapped(&line, "  - ", "    "));
         }
     }
-    if !report.documented_profile.is_empty() {
+    if !report.documented_rows.is_empty() {
         let _ = writeln!(
             out,
             "\nUnder the documented profile (100 users, one address), by arithmetic:"
         );
-        for finding in &report.documented_profile {
-            let _ = writeln!(
-                out,
-                "{}",
-                wrapped(
-                    &format!("{}: {}", finding.code, finding.title),
-                    "  - ",
-                    "    "
-                )
-            );
+        for row in &report.documented_rows {
+            let binds = if row.binds {
+                "is reached"
+            } else {
+                "is not reached"
+            };
+            let line = format!("{} {binds}: {}", row.row, row.why);
+            let _ = writeln!(out, "{}", wrapped(&line, "  - ", "    "));
         }
     }
     let _ = writeln!(out, "\nWhat this machine could not decide:");
@@ -127,7 +130,7 @@ fn table(rows: &[Row]) -> comfy_table::Table {
 }
 
 /// The recommendation in two or three words.
-fn short(row: &Row) -> String {
+pub(super) fn short(row: &Row) -> String {
     let recommendation = &row.recommendation;
     let found = row
         .search

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{
     claim::{Claim, Direction},
+    documented::UnderProfile,
     pairs::Pair,
     plan::Plan,
     quantity::Quantity,
@@ -42,7 +43,9 @@ pub struct Report {
     pub rows: Vec<Row>,
     /// The documented raise for a test run, and whether it was put back; none where it was not tried.
     pub raise: Vec<RaiseCase>,
-    /// Why most rows cannot bind under the documented profile, by arithmetic.
+    /// What the documented profile does to each row, by arithmetic.
+    pub documented_rows: Vec<UnderProfile>,
+    /// Contradictions of that profile with the documented proxy and thresholds.
     pub documented_profile: Vec<Finding>,
     /// What this machine could not decide.
     pub limits: Vec<String>,
@@ -51,8 +54,10 @@ pub struct Report {
 /// What is known before any claim is tried.
 #[derive(Debug, Clone, Serialize)]
 pub struct Preliminaries {
-    /// Requests per second of the generator at a replica, without a proxy.
+    /// Requests per second of the generator's one thread, without a proxy.
     pub ceiling_rps: f64,
+    /// Where that is from: a calibration of this machine, or a trial before the claims.
+    pub ceiling_from: String,
     /// The same setting on both sides.
     pub aa: Noise,
     /// A known slowdown on one side.
@@ -136,6 +141,9 @@ pub struct Row {
     pub arms: Vec<Arm>,
     /// The control workload.
     pub control: Option<Control>,
+    /// Means of what the control workload measured: with the current value, and with the last
+    /// recommended one.
+    pub control_measured: Option<[Measures; 2]>,
     /// The noise of this row's metric, if it scatters.
     pub noise: Option<Noise>,
     /// A slowdown that was put in, seen through this row's metric, if it scatters.

@@ -34,6 +34,8 @@ pub struct Tried {
     pub arms: Vec<TriedArm>,
     /// The control.
     pub control: Option<Control>,
+    /// What the control workload measured: with the current value, and with the last recommended one.
+    pub control_measured: Option<[Measures; 2]>,
     /// Noise of the metric.
     pub noise: Option<Noise>,
     /// A slowdown that was put in, seen through this row's metric.
@@ -63,6 +65,8 @@ pub struct TriedArm {
     pub improvements: Vec<f64>,
     /// Their mean.
     pub estimate: Option<Estimate>,
+    /// Whether it was enough in every pair, by the claim's condition.
+    pub enough: bool,
     /// Means with the current value and with this one.
     pub means: [Measures; 2],
 }
@@ -162,8 +166,13 @@ impl Bench<'_> {
             .iter()
             .filter_map(|pair| pair.improvement(self.claim.direction, floor))
             .collect();
+        let condition = self.claim.enough.as_ref();
+        let enough = |(_, b): &(Trial, Trial)| {
+            condition.is_some_and(|condition| condition.holds(&b.measures) == Some(true))
+        };
         TriedArm {
             value,
+            enough: !trials.is_empty() && trials.iter().all(enough),
             estimate: estimate(&improvements, seed),
             improvements,
             pairs,
@@ -228,26 +237,7 @@ pub fn try_claim(
         current.push(bench.trial(&binding, claim.current)?);
     }
     let holds = |trial: &Trial| claim.binds.holds(&trial.measures) == Some(true);
-    let mut tried = Tried {
-        claim: claim.clone(),
-        binding: Binding {
-            condition: claim.binds.to_string(),
-            measured: Measures::new(),
-            held: 0,
-            trials: 0,
-            bound: false,
-        },
-        arms: Vec::new(),
-        control: None,
-        noise: None,
-        positive: None,
-        sizes: Vec::new(),
-        search: None,
-        series: Series::default(),
-        time_factor: bench.factor,
-        problems: Vec::new(),
-        notes: Vec::new(),
-    };
+    let mut tried = Tried::nothing_yet(claim.clone(), bench.factor);
     let reaches = long || current.iter().any(holds) || {
         current.push(bench.trial(&binding, claim.current)?);
         current.iter().any(holds)
@@ -360,6 +350,10 @@ fn measure(
     });
     let matters = claim.smallest_effect * typical;
     tried.control = Some(Control::of(&differences, matters, plan.alpha));
+    tried.control_measured = Some([
+        means(trials.iter().map(|(a, _)| &a.measures)),
+        means(trials.iter().map(|(_, b)| &b.measures)),
+    ]);
 
     if plan.sizes && Instant::now() < known.deadline {
         for (size, workload) in binding.sizes(&claim.series, claim.current.amount) {
@@ -381,9 +375,10 @@ fn measure(
             trials: plan.search,
         };
         let most = last.amount * SEARCH_BEYOND;
-        let (from, to) = (claim.current, last);
-        let found = smallest(from.amount, to.amount, most, effort, |amount| {
-            let trial = bench.trial(binding, from.with(amount))?;
+        let current = claim.current;
+        let (low, high) = bounds_of_search(claim, &tried.arms);
+        let found = smallest(low, high, most, effort, |amount| {
+            let trial = bench.trial(binding, current.with(amount))?;
             let measured = trial.measures.get(&enough.measure).copied();
             let holds = enough.holds(&trial.measures) == Some(true);
             Ok::<_, RigError>((measured.unwrap_or(f64::NAN), holds))
@@ -391,6 +386,23 @@ fn measure(
         tried.search = Some(found);
     }
     Ok(())
+}
+
+/// Where the search begins: between the largest value that was not always enough in its pairs, and
+/// the smallest above it that was; without one, the largest recommended value.
+fn bounds_of_search(claim: &Claim, arms: &[TriedArm]) -> (f64, f64) {
+    let (current, last) = (claim.current.amount, claim.recommended.last());
+    let last = last.map_or(current, |value| value.amount);
+    if last <= current {
+        return (current, last);
+    }
+    let amounts = |enough: bool| {
+        let of = arms.iter().filter(move |arm| arm.enough == enough);
+        of.map(|arm| arm.value.amount)
+    };
+    let low = amounts(false).fold(current, f64::max);
+    let high = amounts(true).filter(|amount| *amount > low);
+    (low, high.reduce(f64::min).unwrap_or(last.max(low)))
 }
 
 /// Whether a slowdown that was put in was found, as a worsening of the claim's metric.
@@ -443,8 +455,69 @@ fn noise_of(
 }
 
 impl Tried {
+    /// A claim of which nothing was measured.
+    pub(super) fn nothing_yet(claim: Claim, time_factor: f64) -> Self {
+        Self {
+            binding: Binding {
+                condition: claim.binds.to_string(),
+                measured: Measures::new(),
+                held: 0,
+                trials: 0,
+                bound: false,
+            },
+            claim,
+            arms: Vec::new(),
+            control: None,
+            control_measured: None,
+            noise: None,
+            positive: None,
+            sizes: Vec::new(),
+            search: None,
+            series: Series::default(),
+            time_factor,
+            problems: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
     /// The row of the result, once the verdicts are known.
     pub(super) fn into_row(self, arms: Vec<super::record::Arm>) -> Row {
         super::conclude::row(self, arms)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_begins_where_the_pairs_ended() {
+        let table = include_str!("../../../config/tuning.toml");
+        let claims = super::super::file::parse(table, "tuning.toml").unwrap();
+        let claim = claims
+            .iter()
+            .find(|claim| claim.row == "keepalive")
+            .unwrap();
+        let arm = |value: f64, enough| TriedArm {
+            value: claim.current.with(value),
+            pairs: Vec::new(),
+            improvements: Vec::new(),
+            estimate: None,
+            enough,
+            means: Default::default(),
+        };
+        let bounds = |arms: &[TriedArm]| bounds_of_search(claim, arms);
+        assert_eq!(bounds(&[arm(64.0, false), arm(128.0, true)]), (64.0, 128.0));
+        assert_eq!(bounds(&[arm(64.0, true), arm(128.0, true)]), (32.0, 64.0));
+        assert_eq!(
+            bounds(&[arm(64.0, false), arm(128.0, false)]),
+            (128.0, 128.0)
+        );
+        // A larger value that was not enough casts doubt on a smaller one that was.
+        assert_eq!(
+            bounds(&[arm(64.0, true), arm(128.0, false)]),
+            (128.0, 128.0)
+        );
     }
 }

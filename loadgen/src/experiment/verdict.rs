@@ -71,6 +71,18 @@ pub enum ControlOutcome {
     Unsure,
 }
 
+impl ControlOutcome {
+    /// As in the report.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Clean => "clean",
+            Self::Differs => "differs",
+            Self::Unsure => "unsure",
+        }
+    }
+}
+
 impl Control {
     /// Judges the differences of control pairs against a bound in the metric's unit.
     #[must_use]

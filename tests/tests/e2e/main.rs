@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod access;
+mod autotune;
 mod backup;
 mod bad_input;
 mod balancing;
@@ -32,6 +33,7 @@ mod replaying;
 mod retries;
 mod routing;
 mod runbook;
+mod scaling;
 mod settings;
 mod strictness;
 mod systemd;

@@ -7,41 +7,43 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
-use serde::Serialize;
 use serde_json::Value;
 
 use super::{
+    objective::Objective,
+    page,
+    print::print,
+    record::{PROOF, Proof, Report, proposed},
     space::{Candidate, Dimension, current_of, space_of},
-    tournament::{Entrant, halve},
+    tournament::halve,
 };
 use crate::{
     exit::{Exit, Usage},
     experiment::{
-        claim::{Claim, Condition},
+        claim::Claim,
         command::{as_usage, claims_of, folder, progress},
         pairs::{Pair, Side, order},
-        print::{number, percent},
+        print::percent,
+        record::means,
         rig::{Lab, ProxyKind, Rig, RigError, base_settings, merge},
         workload::{Measures, Trial},
     },
-    judge::wrapped,
     report::now_utc,
     run::StopToken,
-    stats::{Estimate, estimate},
+    stats::estimate,
     units::parse_duration,
     versus::machine::{Machine, raise_file_limit},
 };
 
-/// Pairs of the proof.
-const PROOF: usize = 6;
 /// Share of the time that the tournament may take.
 const TOURNAMENT: f64 = 0.6;
 
 /// Search the live settings for values that meet an objective, and prove what was found.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The objective, a measure of the workload: "p95_ms <= 100". Repeat it for several.
-    #[arg(long, required = true, value_name = "CONDITION")]
+    /// The objective: rules as of `run --slo` ("p99<200ms,errors<0.1%"), or measures of the workload
+    /// ("opened_per_request <= 0.02"); all of them must hold. Repeat it for more.
+    #[arg(long, required = true, value_name = "RULE,…")]
     pub slo: Vec<String>,
     /// The workload: that of this row of the tuning table. The row's metric decides among values
     /// that meet the objective.
@@ -76,44 +78,10 @@ pub struct Args {
     pub weir: Option<PathBuf>,
 }
 
-/// The result, as `autotune.json` has it.
-#[derive(Debug, Serialize)]
-struct Report {
-    format: u32,
-    at: String,
-    took_s: f64,
-    machine: Machine,
-    slo: Vec<Condition>,
-    metric: String,
-    current: Candidate,
-    candidates: Vec<Candidate>,
-    /// Winner first.
-    tournament: Vec<Entrant>,
-    proof: Proof,
-    /// The proposed settings as a patch; null: keep the current ones.
-    proposal: Value,
-    why: String,
-    /// Whether every setting was verified as put back.
-    restored: bool,
-}
-
-/// The winner against the current values, in fresh pairs.
-#[derive(Debug, Serialize)]
-struct Proof {
-    candidate: Candidate,
-    pairs: Vec<Pair>,
-    /// Improvements as log-ratios.
-    estimate: Option<Estimate>,
-    /// Pairs in which the winner met the objective.
-    met: usize,
-    /// Pairs in which the current values met it.
-    met_before: usize,
-}
-
 /// What is searched.
 struct Task {
     claim: Claim,
-    slo: Vec<Condition>,
+    slo: Vec<Objective>,
     base: Value,
     current: Candidate,
     candidates: Vec<Candidate>,
@@ -130,20 +98,10 @@ impl Task {
         if args.quick {
             claim.binding = claim.binding.quick();
         }
-        let known = claim.binding.measures();
         let mut slo = Vec::new();
         for text in &args.slo {
-            let condition =
-                Condition::parse(text).map_err(|text| usage(format!("`--slo`: {text}")))?;
-            if !known.contains(&condition.measure.as_str()) {
-                return Err(usage(format!(
-                    "`--slo`: the workload `{}` does not measure `{}`; it measures {}",
-                    claim.binding.name(),
-                    condition.measure,
-                    known.join(", ")
-                )));
-            }
-            slo.push(condition);
+            let demands = Objective::parse_list(text, &claim.binding);
+            slo.extend(demands.map_err(|text| usage(format!("`--slo`: {text}")))?);
         }
         if !(2..=64).contains(&args.candidates) {
             return Err(usage("`--candidates` must be 2 to 64".to_owned()));
@@ -202,8 +160,7 @@ impl Bench<'_> {
     }
 
     fn met(&self, measures: &Measures) -> bool {
-        let holds = |condition: &Condition| condition.holds(measures) == Some(true);
-        self.task.slo.iter().all(holds)
+        self.task.slo.iter().all(|demand| demand.is_met(measures))
     }
 
     /// The metric of a pair, and its improvement.
@@ -240,8 +197,13 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
     let file = folder.join("autotune.json");
     std::fs::write(&file, serde_json::to_vec_pretty(&report)?)
         .context("cannot write autotune.json")?;
+    let html = page::render(&report)?;
+    std::fs::write(folder.join("report.html"), html).context("cannot write report.html")?;
     print(&report);
-    crate::stdio::say(format_args!("everything: {}", file.display()));
+    crate::stdio::say(format_args!(
+        "everything: {}",
+        folder.join("report.html").display()
+    ));
     anyhow::ensure!(
         report.restored,
         "a trial value was not verified as put back"
@@ -269,9 +231,13 @@ fn search(lab: &Lab, args: &Args, task: &Task) -> Result<Report, RigError> {
             let (a, b) = bench.pair(candidate, number)?;
             let (_, improvement) = bench.compared(&a, &b);
             let met = bench.met(&b.measures);
-            let text = improvement.map_or_else(|| "–".to_owned(), |log| percent(log.exp_m1()));
+            let change = |log: f64| percent((log * task.claim.direction.sign()).exp_m1());
+            let text = improvement.map_or_else(|| "–".to_owned(), change);
             let missed = if met { "" } else { ", misses the objective" };
-            say(&format!("{}: {text}{missed}", candidate.text));
+            say(&format!(
+                "{}: {} {text}{missed}",
+                candidate.text, task.claim.metric
+            ));
             Ok::<_, RigError>((improvement, met))
         },
     )?;
@@ -284,8 +250,9 @@ fn search(lab: &Lab, args: &Args, task: &Task) -> Result<Report, RigError> {
         estimate: None,
         met: 0,
         met_before: 0,
+        means: Default::default(),
     };
-    let mut logs = Vec::new();
+    let (mut logs, mut before, mut after) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..PROOF {
         let (a, b) = bench.pair(&proof.candidate, number)?;
         let (pair, improvement) = bench.compared(&a, &b);
@@ -293,8 +260,11 @@ fn search(lab: &Lab, args: &Args, task: &Task) -> Result<Report, RigError> {
         proof.met += usize::from(bench.met(&b.measures));
         proof.pairs.push(pair);
         logs.extend(improvement);
+        before.push(a.measures);
+        after.push(b.measures);
     }
     proof.estimate = estimate(&logs, args.seed);
+    proof.means = [means(&before), means(&after)];
     let (proposal, why) = proposed(&proof, task.claim.smallest_effect);
     Ok(Report {
         format: 1,
@@ -302,7 +272,10 @@ fn search(lab: &Lab, args: &Args, task: &Task) -> Result<Report, RigError> {
         took_s: begun.elapsed().as_secs_f64(),
         machine: Machine::here(),
         slo: task.slo.clone(),
+        workload: task.claim.row.clone(),
         metric: task.claim.metric.clone(),
+        direction: task.claim.direction,
+        seed: args.seed,
         current: task.current.clone(),
         candidates: task.candidates.clone(),
         tournament,
@@ -311,116 +284,4 @@ fn search(lab: &Lab, args: &Args, task: &Task) -> Result<Report, RigError> {
         why,
         restored: bench.rig.close().is_empty(),
     })
-}
-
-/// Proposes the winner only if it meets the objective in every fresh pair, and either the current
-/// values do not, or it is better by as much as matters, beyond chance.
-fn proposed(proof: &Proof, smallest_effect: f64) -> (Value, String) {
-    let better = proof
-        .estimate
-        .is_some_and(|found| found.excludes_zero() && found.mean >= smallest_effect.ln_1p());
-    let (met, met_before) = (proof.met == PROOF, proof.met_before == PROOF);
-    let why = match (met, met_before, better) {
-        (true, false, _) => format!(
-            "it meets the objective in all {PROOF} fresh pairs, the current values in {}",
-            proof.met_before
-        ),
-        (true, true, true) => {
-            "both meet the objective, and it is better by as much as matters, beyond chance"
-                .to_owned()
-        }
-        (true, true, false) => {
-            "they meet the objective, and no candidate is better beyond chance".to_owned()
-        }
-        (false, ..) => "no candidate met the objective in every fresh pair".to_owned(),
-    };
-    let propose = met && (!met_before || better);
-    let proposal = if propose {
-        proof.candidate.patch.clone()
-    } else {
-        Value::Null
-    };
-    (proposal, why)
-}
-
-fn print(report: &Report) {
-    let slo: Vec<_> = report.slo.iter().map(ToString::to_string).collect();
-    crate::stdio::say(format_args!(
-        "\nObjective: {}; decided by {}",
-        slo.join(" and "),
-        report.metric
-    ));
-    for entrant in &report.tournament {
-        if let Some(candidate) = report.candidates.get(entrant.candidate) {
-            let line = format!(
-                "{}: improvement {} in {} pairs, objective met in {}",
-                candidate.text,
-                percent(entrant.mean().exp_m1()),
-                entrant.improvements.len(),
-                entrant.met
-            );
-            crate::stdio::say(format_args!("{}", wrapped(&line, "  - ", "    ")));
-        }
-    }
-    let proof = &report.proof;
-    let interval = proof.estimate.map_or_else(String::new, |found| {
-        let (low, high) = found.ratio_interval();
-        let mean = percent(found.ratio() - 1.0);
-        format!(
-            ", improvement {mean} (95 %: {} to {})",
-            percent(low - 1.0),
-            percent(high - 1.0)
-        )
-    });
-    let count = proof.pairs.len().max(1) as f64;
-    let mean = |side: fn(&Pair) -> f64| proof.pairs.iter().map(side).sum::<f64>() / count;
-    let line = format!(
-        "{}: {} {} → {}{interval}; objective met in {} of {} pairs, with the current values in {}",
-        proof.candidate.text,
-        report.metric,
-        number(mean(|pair| pair.a)),
-        number(mean(|pair| pair.b)),
-        proof.met,
-        proof.pairs.len(),
-        proof.met_before
-    );
-    crate::stdio::say(format_args!("{}", wrapped(&line, "Proof: ", "  ")));
-    if report.proposal.is_null() {
-        crate::stdio::say(format_args!(
-            "{}",
-            wrapped(&report.why, "Keep the current values: ", "  ")
-        ));
-    } else {
-        crate::stdio::say(format_args!("{}", wrapped(&report.why, "Proposed: ", "  ")));
-        crate::stdio::say(format_args!("  PATCH /v1/settings {}", report.proposal));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::stats::estimate_at;
-
-    #[test]
-    fn only_what_is_proven_is_proposed() {
-        let proposes = |improvements: &[f64], met, met_before| {
-            let proof = Proof {
-                candidate: Candidate {
-                    patch: serde_json::json!({"compression": {"level": 1}}),
-                    text: "compression.level = 1".into(),
-                },
-                pairs: Vec::new(),
-                estimate: estimate_at(improvements, 0.95, 200, 1),
-                met,
-                met_before,
-            };
-            !proposed(&proof, 0.05).0.is_null()
-        };
-        let (better, noise) = ([0.2, 0.21, 0.19, 0.2], [0.2, -0.21, 0.19, -0.2]);
-        assert!(proposes(&better, PROOF, PROOF));
-        assert!(proposes(&noise, PROOF, 2));
-        assert!(!proposes(&noise, PROOF, PROOF));
-        assert!(!proposes(&better, PROOF - 1, 0));
-        assert!(!proposes(&[], PROOF, PROOF));
-    }
 }

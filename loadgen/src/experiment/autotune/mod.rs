@@ -6,8 +6,13 @@
 //! may win. The winner then meets the current values in fresh pairs, which had no part in choosing it.
 
 pub mod command;
+mod objective;
+mod page;
+mod print;
+mod record;
 mod space;
 mod tournament;
 
+pub use objective::Objective;
 pub use space::{Candidate, Dimension, space_of};
 pub use tournament::{Entrant, halve};

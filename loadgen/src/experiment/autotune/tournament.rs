@@ -25,6 +25,25 @@ impl Entrant {
         }
     }
 
+    /// Improvements by round: 2^(k − 1) pairs in round k.
+    #[must_use]
+    pub fn rounds(&self) -> Vec<&[f64]> {
+        let mut rounds = Vec::new();
+        let mut rest = self.improvements.as_slice();
+        while !rest.is_empty() {
+            let (round, later) = rest.split_at(rest.len().min(1 << rounds.len().min(30)));
+            rounds.push(round);
+            rest = later;
+        }
+        rounds
+    }
+
+    /// Whether the metric could be compared in every pair.
+    #[must_use]
+    pub fn is_comparable(&self) -> bool {
+        self.improvements.iter().all(|log| *log > WORST)
+    }
+
     /// Share of the pairs in which the objective was met.
     fn share(&self) -> f64 {
         self.met as f64 / self.improvements.len().max(1) as f64
@@ -98,6 +117,9 @@ mod tests {
         let field = halve(8, || true, try_it).unwrap();
         assert_eq!(field[0].candidate, 2);
         assert_eq!(field[0].improvements.len(), 1 + 2 + 4);
+        let rounds: Vec<_> = field[0].rounds().iter().map(|round| round.len()).collect();
+        assert_eq!(rounds, [1, 2, 4]);
+        assert!(field[0].is_comparable());
         assert_eq!(field.len(), 8);
         assert_eq!(field.last().unwrap().dropped_after, Some(1));
     }

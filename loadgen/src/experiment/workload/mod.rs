@@ -6,11 +6,14 @@
 
 mod arrivals;
 mod burst;
+mod check;
 mod compress;
 pub(super) mod exchange;
 mod hold;
+mod poisson;
 pub(super) mod tools;
 mod unanswered;
+mod variants;
 mod volleys;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -96,6 +99,18 @@ pub enum Workload {
         /// How long a replica takes.
         service_time: Span,
     },
+    /// Smooth load: independent arrivals at random times, over kept-alive connections.
+    Poisson {
+        /// Arrivals.
+        rate: Rate,
+        /// How long a replica takes: with the rate, how many are in flight.
+        service_time: Span,
+        /// What counts; three service times more warm up.
+        duration: Span,
+        /// The same seed gives the same arrivals, on both sides of every pair.
+        #[serde(default = "first_seed")]
+        seed: u64,
+    },
     /// Even arrivals from several client addresses whose buckets are full when the trial begins.
     Arrivals {
         /// Arrivals of each address.
@@ -141,11 +156,12 @@ pub enum Workload {
     },
 }
 
-/// Relative slowdown of a positive control.
-const SLOWED: f64 = 0.08;
-
 fn yes() -> bool {
     true
+}
+
+fn first_seed() -> u64 {
+    1
 }
 
 /// Something that must stay there while a trial runs.
@@ -161,6 +177,7 @@ impl Workload {
         match self {
             Self::Hold { .. } => "hold",
             Self::Volleys { .. } => "volleys",
+            Self::Poisson { .. } => "poisson",
             Self::Arrivals { .. } => "arrivals",
             Self::Burst { .. } => "burst",
             Self::Unanswered { .. } => "unanswered",
@@ -175,96 +192,12 @@ impl Workload {
         match self {
             Self::Hold { .. } => hold::MEASURES,
             Self::Volleys { .. } => volleys::MEASURES,
+            Self::Poisson { .. } => poisson::MEASURES,
             Self::Arrivals { .. } => arrivals::MEASURES,
             Self::Burst { .. } => burst::MEASURES,
             Self::Unanswered { .. } => unanswered::MEASURES,
             Self::Compress { .. } => compress::MEASURES,
             Self::Exchange { .. } => exchange::MEASURES,
-        }
-    }
-
-    /// Whether its numbers are possible.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong and what would be right.
-    pub fn check(&self) -> Result<(), String> {
-        let count = |name: &str, value: u32, most: u32| {
-            if (1..=most).contains(&value) {
-                Ok(())
-            } else {
-                Err(format!("{name}: must be 1 to {most}, not {value}"))
-            }
-        };
-        let time = |name: &str, span: Span, most: u64| {
-            if span.0 <= Duration::from_secs(most) {
-                Ok(())
-            } else {
-                Err(format!(
-                    "{name}: must be at most {most}s, not {}",
-                    format_duration(span.0)
-                ))
-            }
-        };
-        let lasts = |span: Span| {
-            if span.0 < Duration::from_millis(50) {
-                return Err("duration: must be at least 50ms".to_owned());
-            }
-            time("duration", span, 300)
-        };
-        match *self {
-            Self::Hold {
-                connections,
-                service_time,
-            } => {
-                count("connections", connections, 10_000)?;
-                time("service_time", service_time, 30)
-            }
-            Self::Volleys {
-                size,
-                every,
-                count: volleys,
-                service_time,
-            } => {
-                count("size", size, 5_000)?;
-                count("count", volleys, 1_000)?;
-                time("every", every, 10)?;
-                time("service_time", service_time, 10)
-            }
-            Self::Arrivals {
-                rate,
-                keys,
-                duration,
-            } => {
-                count("keys", keys, 100)?;
-                lasts(duration)?;
-                if (0.1..=1_000.0).contains(&rate.get()) {
-                    Ok(())
-                } else {
-                    Err(format!("rate: must be 0.1/s to 1000/s, not {rate}"))
-                }
-            }
-            Self::Burst { size } => count("size", size, 5_000),
-            Self::Unanswered { requests, .. } => count("requests", requests, 1_000),
-            Self::Compress {
-                body,
-                in_flight,
-                duration,
-                ..
-            } => {
-                count("body", body, 16 << 20)?;
-                count("in_flight", in_flight, 1_000)?;
-                lasts(duration)
-            }
-            Self::Exchange {
-                in_flight,
-                duration,
-                service_time,
-            } => {
-                count("in_flight", in_flight, 1_000)?;
-                time("service_time", service_time, 10)?;
-                lasts(duration)
-            }
         }
     }
 
@@ -289,176 +222,18 @@ impl Workload {
                     connections,
                 } => service_time.0 + Duration::from_micros(600) * connections,
                 Self::Volleys { every, count, .. } => every.0 * (count + 2),
+                // The last answers take one more.
+                Self::Poisson {
+                    service_time,
+                    duration,
+                    ..
+                } => duration.0 + service_time.0 * 4,
                 Self::Arrivals { duration, .. } => duration.0,
                 Self::Burst { .. } => Duration::from_millis(50),
                 Self::Unanswered { dead: false, .. } => Duration::from_secs(1),
                 Self::Unanswered { .. } => timeout.unwrap_or_default() + Duration::from_secs(2),
                 Self::Compress { duration, .. } | Self::Exchange { duration, .. } => duration.0,
             }
-    }
-
-    /// The same workload with a known slowdown put in, what that is, and the relative effect that it
-    /// has on the cost of a request, if there is such a thing for it.
-    #[must_use]
-    pub fn slowed(self) -> Option<(Self, String, f64)> {
-        match self {
-            Self::Compress {
-                body,
-                in_flight,
-                duration,
-                accept,
-            } => {
-                let body = (f64::from(body) * (1.0 + SLOWED)).round() as u32;
-                let slowed = Self::Compress {
-                    body,
-                    in_flight,
-                    duration,
-                    accept,
-                };
-                Some((slowed, format!("bodies of {body} bytes"), SLOWED))
-            }
-            Self::Exchange {
-                in_flight,
-                duration,
-                service_time,
-            } => {
-                let service_time = Span(service_time.0.mul_f64(1.0 + SLOWED));
-                let slowed = Self::Exchange {
-                    in_flight,
-                    duration,
-                    service_time,
-                };
-                Some((
-                    slowed,
-                    format!("a service time of {}", format_duration(service_time.0)),
-                    SLOWED,
-                ))
-            }
-            _ => None,
-        }
-    }
-
-    /// The same workload, shorter, for a quick look.
-    #[must_use]
-    pub fn quick(self) -> Self {
-        let short = |span: Span| Span(span.0.min(Duration::from_millis(400)));
-        match self {
-            Self::Hold {
-                connections,
-                service_time,
-            } => Self::Hold {
-                connections,
-                service_time: short(service_time),
-            },
-            Self::Volleys {
-                size,
-                every,
-                count,
-                service_time,
-            } => Self::Volleys {
-                size,
-                every: Span(every.0.min(Duration::from_millis(150))),
-                count: count.min(5),
-                service_time,
-            },
-            Self::Arrivals {
-                rate,
-                keys,
-                duration,
-            } => Self::Arrivals {
-                rate,
-                keys,
-                duration: Span(duration.0.min(Duration::from_millis(1500))),
-            },
-            Self::Compress {
-                body,
-                in_flight,
-                duration,
-                accept,
-            } => Self::Compress {
-                body,
-                in_flight,
-                duration: short(duration),
-                accept,
-            },
-            Self::Exchange {
-                in_flight,
-                duration,
-                service_time,
-            } => Self::Exchange {
-                in_flight,
-                duration: short(duration),
-                service_time,
-            },
-            other => other,
-        }
-    }
-
-    /// The same workload at another size, for the evidence: `factor` as in the file, `current` the
-    /// amount of the current value. Burst has three sizes of its own.
-    #[must_use]
-    pub fn sizes(self, factors: &[f64], current: f64) -> Vec<(String, Self)> {
-        let times = |factor: f64| format!("{factor} × current");
-        match self {
-            Self::Hold { service_time, .. } => factors
-                .iter()
-                .map(|factor| {
-                    let connections = (factor * current).round().clamp(1.0, 10_000.0) as u32;
-                    let workload = Self::Hold {
-                        connections,
-                        service_time,
-                    };
-                    (format!("{connections} connections"), workload)
-                })
-                .collect(),
-            Self::Arrivals { keys, duration, .. } => factors
-                .iter()
-                .filter_map(|factor| {
-                    let rate = Rate::per_second(factor * current).ok()?;
-                    Some((
-                        times(*factor),
-                        Self::Arrivals {
-                            rate,
-                            keys,
-                            duration,
-                        },
-                    ))
-                })
-                .collect(),
-            Self::Burst { .. } if !factors.is_empty() => {
-                let burst = current.round() as u32;
-                [burst + 1, burst + 2, (2 * burst).max(1)]
-                    .map(|size| (format!("volley of {size}"), Self::Burst { size }))
-                    .to_vec()
-            }
-            Self::Compress {
-                in_flight,
-                duration,
-                accept,
-                ..
-            } => factors
-                .iter()
-                .map(|size| {
-                    let body = size.round().clamp(1.0, 16e6) as u32;
-                    // Larger bodies take longer: fewer of them are in flight.
-                    let in_flight = if body > 100_000 {
-                        in_flight.min(6)
-                    } else {
-                        in_flight
-                    };
-                    (
-                        format!("{} KB", body / 1024),
-                        Self::Compress {
-                            body,
-                            in_flight,
-                            duration,
-                            accept,
-                        },
-                    )
-                })
-                .collect(),
-            _ => Vec::new(),
-        }
     }
 
     /// Sets up what must be there before the setting is switched, and what the switch has to say
@@ -512,6 +287,21 @@ impl Workload {
                     every: every.0,
                     count,
                     service_time: service_time.0,
+                },
+            ),
+            Self::Poisson {
+                rate,
+                service_time,
+                duration,
+                seed,
+            } => poisson::run(
+                lab,
+                rig,
+                poisson::Shape {
+                    rate,
+                    service_time: service_time.0,
+                    duration: duration.0,
+                    seed,
                 },
             ),
             Self::Arrivals {
