@@ -396,7 +396,7 @@ mod tests {
             "{found}"
         );
         let found = error(
-            "service_time = \"200ms\", duration = \"2s\"",
+            "service_time = \"400ms\", duration = \"2s\"",
             "service_time = \"5s\", duration = \"2s\"",
         );
         assert!(

@@ -103,11 +103,7 @@ pub(super) fn or_dash(text: Option<String>) -> String {
 }
 
 fn interval(interval: Option<(f64, f64)>) -> String {
-    or_dash(interval.map(|(low, high)| match high - low {
-        // Counts that agree to the last one.
-        width if width < 1e-9 => "the same in every pair".to_owned(),
-        _ => format!("{} to {}", print::percent(low), print::percent(high)),
-    }))
+    or_dash(interval.map(print::range))
 }
 
 /// `= 0.0312`, or that it is smaller than anybody cares about.

@@ -99,17 +99,9 @@ fn table(rows: &[Row]) -> comfy_table::Table {
     ]);
     for row in rows {
         let effect = match (row.effect, row.interval) {
-            // Counts that agree to the last one have an interval without width.
-            (Some(effect), Some((low, high))) if high - low < 1e-9 => {
-                format!("{} {}\n(in every pair)", row.metric, percent(effect))
+            (Some(effect), Some(interval)) => {
+                format!("{} {}\n({})", row.metric, percent(effect), range(interval))
             }
-            (Some(effect), Some((low, high))) => format!(
-                "{} {}\n({} to {})",
-                row.metric,
-                percent(effect),
-                percent(low),
-                percent(high)
-            ),
             _ => "–".to_owned(),
         };
         table.add_row(vec![
@@ -194,6 +186,16 @@ pub fn percent(share: f64) -> String {
         format!("{percent:+.0} %")
     } else {
         format!("{percent:+.1} %")
+    }
+}
+
+/// An interval of relative changes; counts that agree to the last one have one without width.
+#[must_use]
+pub fn range((low, high): (f64, f64)) -> String {
+    if high - low < 1e-9 {
+        "the same in every pair".to_owned()
+    } else {
+        format!("{} to {}", percent(low), percent(high))
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     experiment::{
         page::{headers, or_dash, probability},
         plots::{line, pair_plot},
-        print::{number, percent},
+        print::{number, percent, range},
     },
     report::{
         PageError, Provenance,
@@ -134,8 +134,8 @@ fn overall(report: &Report, entrant: &Entrant) -> String {
     }
     match estimate(&entrant.improvements, report.seed) {
         Some(found) => {
-            let (mean, (low, high)) = report.changes(&found);
-            format!("{} ({} to {})", percent(mean), percent(low), percent(high))
+            let (mean, interval) = report.changes(&found);
+            format!("{} ({})", percent(mean), range(interval))
         }
         None if entrant.improvements.is_empty() => "–".to_owned(),
         None => percent(report.change(entrant.mean())),
@@ -210,12 +210,11 @@ fn proof_plot(report: &Report) -> Plot {
 fn proof(report: &Report) -> Part {
     let proof = &report.proof;
     let change = match proof.estimate.map(|found| report.changes(&found)) {
-        Some((mean, (low, high))) => format!(
-            "{} changed by {} (95 % interval {} to {}, {} fresh pairs, p {}).",
+        Some((mean, interval)) => format!(
+            "{} changed by {} (95 % interval: {}; {} fresh pairs, p {}).",
             report.metric,
             percent(mean),
-            percent(low),
-            percent(high),
+            range(interval),
             proof.pairs.len(),
             probability(proof.estimate.map_or(1.0, |found| found.p_value))
         ),

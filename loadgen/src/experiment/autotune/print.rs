@@ -4,7 +4,7 @@ use super::record::Report;
 use crate::{
     experiment::{
         pairs::Pair,
-        print::{number, percent},
+        print::{number, percent, range},
     },
     judge::wrapped,
 };
@@ -30,12 +30,15 @@ pub(super) fn print(report: &Report) {
     );
     for entrant in &report.tournament {
         if let Some(candidate) = report.candidates.get(entrant.candidate) {
+            let pairs = match entrant.improvements.len() {
+                1 => "1 pair".to_owned(),
+                many => format!("{many} pairs"),
+            };
             let line = format!(
-                "{}: {} {} in {} pairs, objective met in {}",
+                "{}: {} {} in {pairs}, objective met in {}",
                 candidate.text,
                 report.metric,
                 percent(report.change(entrant.mean())),
-                entrant.improvements.len(),
                 entrant.met
             );
             say(&line, "  - ", "    ");
@@ -43,13 +46,8 @@ pub(super) fn print(report: &Report) {
     }
     let proof = &report.proof;
     let interval = proof.estimate.map_or_else(String::new, |found| {
-        let (mean, (low, high)) = report.changes(&found);
-        format!(
-            ", {} (95 %: {} to {})",
-            percent(mean),
-            percent(low),
-            percent(high)
-        )
+        let (mean, interval) = report.changes(&found);
+        format!(", {} (95 %: {})", percent(mean), range(interval))
     });
     let count = proof.pairs.len().max(1) as f64;
     let mean = |side: fn(&Pair) -> f64| proof.pairs.iter().map(side).sum::<f64>() / count;
