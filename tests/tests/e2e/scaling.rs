@@ -28,8 +28,20 @@ async fn two_replicas_are_measured_against_one_and_explained() {
         "{said}{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    for line in said.lines().filter(|line| !line.contains('/')) {
+    for line in said
+        .lines()
+        .filter(|line| !line.starts_with("everything: "))
+    {
         assert!(line.chars().count() <= 100, "{line}");
+    }
+    for wanted in [
+        "✓ pass",
+        "Limited by: ",
+        "Tuning applied: no rate limit",
+        "none, there is no proxy",
+    ] {
+        let whole = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(whole.contains(wanted), "{wanted}: {said}");
     }
     let report: Value =
         serde_json::from_slice(&std::fs::read(out.join("scaling.json")).unwrap()).unwrap();
@@ -54,5 +66,14 @@ async fn two_replicas_are_measured_against_one_and_explained() {
         failing["requests"].as_u64() > failing["failed"].as_u64(),
         "{said}"
     );
-    assert!(out.join("report.html").is_file());
+    let page = std::fs::read_to_string(out.join("report.html")).unwrap();
+    for part in [
+        "Saturated",
+        "weir, 2 replicas",
+        "Efficiency",
+        "Throughput over concurrency",
+        "A slow and a failing replica",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
 }

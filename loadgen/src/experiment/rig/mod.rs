@@ -4,162 +4,42 @@
 //! `weir` is switched by a temporary override that is renewed as long as the trial lasts; nginx by
 //! a new configuration and a reload, after which only new workers serve.
 
+mod base;
 mod config;
 mod cpu;
 mod full_queue;
 mod haproxy;
+mod lab;
 mod nginx;
+mod parts;
 
-use std::{
-    io,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, time::Duration};
 
 use serde::Serialize;
-use serde_json::{Value, json};
-use tokio::runtime::Runtime;
+use serde_json::Value;
 
-pub(super) use self::{cpu::CpuClock, full_queue::FullQueue};
-use self::{haproxy::Haproxy, nginx::Nginx};
-use super::client::Connection;
-use crate::{
-    run::StopToken,
-    topology::{Child, TopologyError, Tuning, find_weir},
+pub use self::{
+    base::base_settings,
+    lab::{Lab, ProxyKind, RigError},
 };
+pub(super) use self::{
+    base::{merge, servers_patch},
+    cpu::CpuClock,
+    full_queue::FullQueue,
+    lab::until,
+};
+use self::{
+    haproxy::Haproxy,
+    nginx::Nginx,
+    parts::{Proxy, Replica},
+};
+use crate::topology::{TopologyError, Tuning};
 
-/// How long a child may take to become ready.
-const READY_WITHIN: Duration = Duration::from_secs(20);
 /// Time to live of an override: what a killed generator leaves behind ends after this.
 pub const OVERRIDE_TTL: Duration = Duration::from_secs(30);
 /// Upstream and rate limit of the rig's configuration, as in the documented one.
 pub(super) const UPSTREAM: &str = "api";
 pub(super) const LIMIT: &str = "api_limit";
-
-/// Which proxy is tried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ProxyKind {
-    /// This project's proxy, tuned live.
-    Weir,
-    /// nginx, by reloading its configuration.
-    Nginx,
-    /// HAProxy; it is compared, but not tuned.
-    #[value(skip)]
-    Haproxy,
-    /// No proxy: the first replica directly.
-    #[value(skip)]
-    Direct,
-}
-
-impl ProxyKind {
-    /// As on the command line.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Weir => "weir",
-            Self::Nginx => "nginx",
-            Self::Haproxy => "haproxy",
-            Self::Direct => "direct",
-        }
-    }
-}
-
-/// A trial could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum RigError {
-    /// Processes or the admin API.
-    #[error(transparent)]
-    Topology(#[from] TopologyError),
-    /// A socket or a file.
-    #[error("{what}: {cause}")]
-    Io {
-        /// What was attempted.
-        what: &'static str,
-        /// What the system said.
-        cause: io::Error,
-    },
-    /// nginx cannot be used.
-    #[error("nginx: {0}")]
-    Nginx(String),
-    /// Another proxy cannot be used.
-    #[error("{name}: {reason}")]
-    Other {
-        /// Which one.
-        name: &'static str,
-        /// Why not.
-        reason: String,
-    },
-    /// The rig's own configuration is not accepted: a defect of this program.
-    #[error("the configuration of the experiment is not accepted: {0}")]
-    Config(String),
-    /// The user asked to stop.
-    #[error("stopped on request")]
-    Stopped,
-}
-
-impl RigError {
-    pub(super) fn io(what: &'static str) -> impl Fn(io::Error) -> Self {
-        move |cause| Self::Io { what, cause }
-    }
-}
-
-/// Where trials are made, shared by all of them.
-#[derive(Debug)]
-pub struct Lab {
-    /// The generator's one thread.
-    pub runtime: Runtime,
-    /// Asks everything to end.
-    pub stop: StopToken,
-    /// Folder for configurations and logs.
-    pub folder: PathBuf,
-    /// Which proxy.
-    pub proxy: ProxyKind,
-    /// The proxy's binary, if it is not beside this program.
-    pub weir: Option<PathBuf>,
-}
-
-impl Lab {
-    /// A lab that keeps what its processes write below `results`.
-    ///
-    /// # Errors
-    ///
-    /// When the folder or the runtime cannot be made.
-    pub fn new(
-        results: &Path,
-        proxy: ProxyKind,
-        weir: Option<PathBuf>,
-        stop: StopToken,
-    ) -> io::Result<Self> {
-        let folder = results.join("processes");
-        std::fs::create_dir_all(&folder)?;
-        Ok(Self {
-            runtime: tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?,
-            stop,
-            folder,
-            proxy,
-            weir,
-        })
-    }
-
-    /// Runs something asynchronous, unless the user asks to stop.
-    pub(super) fn wait_for<T>(
-        &self,
-        work: impl Future<Output = Result<T, RigError>>,
-    ) -> Result<T, RigError> {
-        let stop = self.stop.clone();
-        self.runtime.block_on(async {
-            tokio::select! {
-                biased;
-                () = stop.stopped() => Err(RigError::Stopped),
-                result = work => result,
-            }
-        })
-    }
-}
 
 /// What a workload needs of its surroundings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -206,65 +86,6 @@ pub struct Rig {
     problems: Vec<String>,
     switches: u64,
     revision: Option<u64>,
-}
-
-#[derive(Debug)]
-enum Proxy {
-    Weir {
-        child: Child,
-        listener: SocketAddr,
-        admin: SocketAddr,
-    },
-    Nginx(Nginx),
-    Haproxy(Haproxy),
-    Direct(SocketAddr),
-}
-
-#[derive(Debug)]
-struct Replica {
-    // Only kept running.
-    _child: Child,
-    address: SocketAddr,
-    /// For statistics and faults; opened before anything is counted.
-    side: Connection,
-}
-
-/// The settings that every trial starts from, as JSON: the documented ones, with the rate limit and
-/// compression off.
-///
-/// # Errors
-///
-/// When the built-in configuration is not accepted, which a test excludes.
-pub fn base_settings() -> Result<Value, RigError> {
-    let text = config::weir(
-        RigSpec::default(),
-        &[([127, 0, 0, 1], 1).into()],
-        Path::new("."),
-    );
-    let config = weir_api::config::parse(&text, "experiment.toml")
-        .map_err(|error| RigError::Config(error.to_string()))?;
-    Ok(config.settings().to_json())
-}
-
-/// The patch that makes these the servers of the upstream.
-pub(super) fn servers_patch(servers: &[SocketAddr]) -> Value {
-    let list: Vec<_> = servers
-        .iter()
-        .map(|server| json!({ "address": server.to_string(), "max_fails": 3, "fail_timeout": "30s" }))
-        .collect();
-    json!({ "upstream": { UPSTREAM: { "servers": list } } })
-}
-
-/// Merges one patch into another (RFC 7396, without nulls).
-pub(super) fn merge(into: &mut Value, patch: &Value) {
-    match (into, patch) {
-        (Value::Object(into), Value::Object(patch)) => {
-            for (key, value) in patch {
-                merge(into.entry(key.clone()).or_insert(Value::Null), value);
-            }
-        }
-        (into, patch) => *into = patch.clone(),
-    }
 }
 
 impl Rig {
@@ -481,114 +302,4 @@ impl Rig {
 pub(super) struct Counts {
     pub(super) accepted: u64,
     pub(super) requests: u64,
-}
-
-impl Replica {
-    fn start(
-        lab: &Lab,
-        own: &Path,
-        number: usize,
-        spec: RigSpec,
-        folder: &Path,
-    ) -> Result<Self, RigError> {
-        let name = format!("replica-{number}");
-        let words = ["replica", "--listen", "127.0.0.1:0", "--name", &name];
-        let mut arguments = words.map(str::to_owned).to_vec();
-        match spec.capacity {
-            None => arguments.push("--fast".to_owned()),
-            Some(capacity) => arguments.extend([
-                "--slots".to_owned(),
-                capacity.slots.to_string(),
-                "--service-time".to_owned(),
-                crate::units::format_duration(capacity.service_time),
-            ]),
-        }
-        let mut child = Child::start(&name, own, &arguments, folder)?;
-        let ports = child.wait_ready(READY_WITHIN, &lab.stop)?;
-        let address = child.first_listener(&ports)?;
-        let side = lab.wait_for(async {
-            let connection = Connection::open(address, None).await;
-            connection.map_err(RigError::io("cannot reach a replica"))
-        })?;
-        Ok(Self {
-            _child: child,
-            address,
-            side,
-        })
-    }
-}
-
-impl Proxy {
-    fn weir(
-        lab: &Lab,
-        own: &Path,
-        spec: RigSpec,
-        replicas: &[SocketAddr],
-        folder: &Path,
-    ) -> Result<Self, RigError> {
-        let program = find_weir(lab.weir.as_deref(), own)?;
-        let file = folder.join("proxy.toml");
-        std::fs::write(&file, config::weir(spec, replicas, folder))
-            .map_err(RigError::io("cannot write the proxy's configuration"))?;
-        let arguments = ["run", "--config", &file.display().to_string()].map(str::to_owned);
-        let mut child = Child::start("weir", &program, &arguments, folder)?;
-        let ports = child.wait_ready(READY_WITHIN, &lab.stop)?;
-        let listener = child.first_listener(&ports)?;
-        let admin = ports.admin.ok_or_else(|| TopologyError::PortsFile {
-            name: "weir".to_owned(),
-            reason: "it names no admin address".to_owned(),
-        })?;
-        Ok(Self::Weir {
-            child,
-            listener,
-            admin,
-        })
-    }
-}
-
-/// Looks again and again until something is there.
-pub(super) fn until<T>(
-    lab: &Lab,
-    within: Duration,
-    mut look: impl FnMut() -> Option<T>,
-) -> Result<Option<T>, RigError> {
-    let deadline = Instant::now() + within;
-    loop {
-        if let Some(found) = look() {
-            return Ok(Some(found));
-        }
-        if lab.stop.is_stopped() {
-            return Err(RigError::Stopped);
-        }
-        if Instant::now() >= deadline {
-            return Ok(None);
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn trials_start_from_the_documented_settings() {
-        let settings = base_settings().unwrap();
-        let at = |pointer: &str| settings.pointer(pointer).cloned();
-        assert_eq!(at("/connections/max"), Some(json!(1024)));
-        assert_eq!(at("/upstream/api/keepalive"), Some(json!(32)));
-        assert_eq!(at("/rate_limit/api_limit/rate"), Some(json!("10r/s")));
-        assert_eq!(at("/rate_limit/api_limit/burst"), Some(json!(20)));
-        assert_eq!(at("/rate_limit/api_limit/enabled"), Some(json!(false)));
-        assert_eq!(at("/timeouts/connect"), Some(json!("30s")));
-        assert_eq!(at("/compression/level"), Some(json!(6)));
-    }
-
-    #[test]
-    fn patches_merge_key_by_key() {
-        let mut settings = json!({"a": {"b": 1, "c": 2}});
-        merge(&mut settings, &json!({"a": {"c": 3}, "d": [4]}));
-        assert_eq!(settings, json!({"a": {"b": 1, "c": 3}, "d": [4]}));
-    }
 }

@@ -14,6 +14,7 @@ use super::{
         },
     },
     record::{Balance, Bottleneck, Efficiency, Failing, Sweep, TopologyResult},
+    report::replicas_text,
 };
 use crate::stats::{estimate, fit, log_ratio, usl};
 
@@ -208,7 +209,10 @@ pub(super) fn sweeps(
     let mut sweeps = Vec::new();
     let proxy = ProxyKind::Weir;
     for replicas in &plan.replicas {
-        say(&format!("sweep over concurrency, {replicas} replicas"));
+        say(&format!(
+            "sweep over concurrency, {}",
+            replicas_text(*replicas)
+        ));
         let name = format!("sweep-{replicas}");
         let mut rig = Rig::start_with(lab, proxy, &name, spec(plan, *replicas))?;
         let mut points = Vec::new();

@@ -3,7 +3,10 @@
 use std::fmt::Write as _;
 
 use super::{
-    super::print::{number, percent},
+    super::{
+        print::{number, percent},
+        rig::ProxyKind,
+    },
     record::{Efficiency, ScalingReport, Sweep, TopologyResult},
 };
 use crate::{
@@ -15,14 +18,29 @@ use crate::{
     },
 };
 
+/// An interval of the efficiency whose ends are farther apart than this factor supports nothing.
+const TOO_WIDE: f64 = 1.5;
+
+const PASS: &str = "✓ pass";
+const FAIL: &str = "✗ FAIL";
+const NOT_REACHABLE: &str = "– not reachable";
+
 /// The documented gate: metric, threshold, value, whether it is met.
 fn gate(report: &ScalingReport, result: &TopologyResult) -> Vec<[String; 4]> {
+    let declared = report.capacity.rps() * result.replicas as f64;
+    // With so many in flight a request takes that long at the declared capacity (Little's law).
+    let least_ms = f64::from(report.in_flight) / declared * 1e3;
     let below = |name: &str, value: f64, limit: f64, unit: &str| {
+        let status = match value < limit {
+            true => PASS,
+            false if unit == " ms" && least_ms >= limit => NOT_REACHABLE,
+            false => FAIL,
+        };
         [
             name.to_owned(),
             format!("{}{unit}", number(value)),
             format!("< {limit}{unit}"),
-            if value < limit { "pass" } else { "FAIL" }.to_owned(),
+            status.to_owned(),
         ]
     };
     let mut rows = vec![
@@ -35,26 +53,45 @@ fn gate(report: &ScalingReport, result: &TopologyResult) -> Vec<[String; 4]> {
         "throughput".to_owned(),
         format!("{:.0}/s", result.mean_rps),
         "> 500/s".to_owned(),
-        match report.capacity.rps() * result.replicas as f64 {
-            _ if result.mean_rps > 500.0 => "pass",
+        match result.mean_rps > 500.0 {
+            true => PASS,
             // What the stand-ins cannot do by declaration says nothing about the proxy.
-            declared if declared <= 500.0 => "not reachable",
-            _ => "FAIL",
+            false if declared <= 500.0 => NOT_REACHABLE,
+            false => FAIL,
         }
         .to_owned(),
     ]);
     rows
 }
 
+/// What was changed for the measurement, where there is a proxy to change it at.
+fn tuning<'a>(report: &'a ScalingReport, result: &TopologyResult) -> &'a str {
+    match result.proxy {
+        ProxyKind::Direct => "none, there is no proxy",
+        _ => &report.tuning,
+    }
+}
+
+fn limited_by(report: &ScalingReport, result: &TopologyResult) -> String {
+    let busy = &result.bottleneck;
+    format!(
+        "Limited by: {} (slots {:.0} %, proxy {:.0} %, generator {:.0} % of a core). Tuning applied: {}.",
+        busy.text(),
+        busy.slots * 100.0,
+        busy.proxy * 100.0,
+        busy.generator * 100.0,
+        tuning(report, result)
+    )
+}
+
 fn name(result: &TopologyResult) -> String {
     match result.replicas {
-        1 if result.proxy.name() == "direct" => "direct, 1 replica".to_owned(),
         1 => format!("{}, 1 replica", result.proxy.name()),
         many => format!("{}, {many} replicas", result.proxy.name()),
     }
 }
 
-fn replicas_text(count: usize) -> String {
+pub(super) fn replicas_text(count: usize) -> String {
     match count {
         1 => "1 replica".to_owned(),
         many => format!("{many} replicas"),
@@ -63,6 +100,9 @@ fn replicas_text(count: usize) -> String {
 
 fn efficiency_text(entry: &Efficiency) -> String {
     let interval = match entry.interval {
+        Some((low, high)) if high > low * TOO_WIDE => {
+            format!("95 % interval {low:.3} to {high:.3}: this machine is too noisy now to tell")
+        }
         Some((low, high)) => format!("95 % interval {low:.3} to {high:.3}"),
         None => "no interval: fewer than three rounds".to_owned(),
     };
@@ -107,9 +147,7 @@ fn sweep_text(sweep: &Sweep) -> String {
 /// Everything as text.
 pub(super) fn text(report: &ScalingReport) -> String {
     let mut out = String::new();
-    // Writing to a string cannot fail.
-    let _ = writeln!(
-        out,
+    let head = format!(
         "{}, {} cores · replicas of {} slots × {} ms, {:.0}/s each by declaration · {} rounds of {} s, {} in flight",
         report.machine.cpu,
         report.machine.cores,
@@ -120,20 +158,14 @@ pub(super) fn text(report: &ScalingReport) -> String {
         report.run_s,
         report.in_flight
     );
+    // Writing to a string cannot fail.
+    let _ = writeln!(out, "{}", wrapped(&head, "", ""));
     for result in &report.topologies {
         let mut table = plain_table(&["metric", "value", "threshold", "status"]);
         for row in gate(report, result) {
             table.add_row(row);
         }
-        let busy = &result.bottleneck;
-        let limit = format!(
-            "Limited by: {} (slots {:.0} %, proxy {:.0} %, generator {:.0} % of a core). Tuning applied: {}.",
-            busy.text(),
-            busy.slots * 100.0,
-            busy.proxy * 100.0,
-            busy.generator * 100.0,
-            report.tuning
-        );
+        let limit = limited_by(report, result);
         let _ = writeln!(
             out,
             "\n{}\n{table}\n{}",
@@ -227,28 +259,11 @@ pub(super) fn page(report: &ScalingReport) -> Result<String, PageError> {
         );
         document = document.badge(text, tone);
     }
-    for result in &report.topologies {
-        document = document.part(Part::Table {
-            title: name(result),
-            header: ["metric", "value", "threshold", "status"]
-                .map(str::to_owned)
-                .to_vec(),
-            rows: gate(report, result)
-                .into_iter()
-                .map(|row| row.to_vec())
-                .collect(),
-            note: format!(
-                "Limited by: {}. Tuning applied: {}.",
-                result.bottleneck.text(),
-                report.tuning
-            ),
-        });
-    }
     let text = |title: &str, paragraphs: Vec<String>| Part::Text {
         title: title.to_owned(),
         paragraphs,
     };
-    document = document.part(text(
+    document = document.part(overview(report)).part(text(
         "Efficiency",
         report.efficiency.iter().map(efficiency_text).collect(),
     ));
@@ -265,19 +280,73 @@ pub(super) fn page(report: &ScalingReport) -> Result<String, PageError> {
     if !rest.is_empty() {
         document = document.part(text("A slow and a failing replica", rest));
     }
+    for result in &report.topologies {
+        document = document.part(Part::Table {
+            title: name(result),
+            header: ["metric", "value", "threshold", "status"]
+                .map(str::to_owned)
+                .to_vec(),
+            rows: gate(report, result)
+                .into_iter()
+                .map(|row| row.to_vec())
+                .collect(),
+            note: limited_by(report, result),
+        });
+    }
     document.render()
+}
+
+/// All topologies side by side.
+fn overview(report: &ScalingReport) -> Part {
+    let header = [
+        "topology",
+        "requests/s",
+        "p50",
+        "p95",
+        "p99",
+        "errors",
+        "limited by",
+    ];
+    let row = |result: &TopologyResult| {
+        let ms = |value: f64| format!("{} ms", number(value));
+        vec![
+            name(result),
+            format!("{:.0}", result.mean_rps),
+            ms(result.p50_ms),
+            ms(result.p95_ms),
+            ms(result.p99_ms),
+            format!("{} %", number(result.error_rate * 100.0)),
+            result.bottleneck.text().to_owned(),
+        ]
+    };
+    Part::Table {
+        title: "Saturated".into(),
+        header: header.map(str::to_owned).to_vec(),
+        rows: report.topologies.iter().map(row).collect(),
+        note: "Side by side, in turns. The same number of requests is in flight everywhere, so fewer replicas mean longer waits.".into(),
+    }
+}
+
+/// Mean throughput at each level, which was measured on the way up and on the way down.
+fn levels(sweep: &Sweep) -> Vec<(f64, Option<f64>)> {
+    let mut sums: Vec<(f64, f64, f64)> = Vec::new();
+    for point in &sweep.points {
+        match sums.iter_mut().find(|sum| sum.0 == point.concurrency) {
+            Some(sum) => *sum = (sum.0, sum.1 + point.throughput, sum.2 + 1.0),
+            None => sums.push((point.concurrency, point.throughput, 1.0)),
+        }
+    }
+    sums.sort_by(|a, b| a.0.total_cmp(&b.0));
+    sums.into_iter()
+        .map(|(at, sum, count)| (at, Some(sum / count)))
+        .collect()
 }
 
 /// Measured points and fitted curves.
 fn sweep_plot(report: &ScalingReport) -> Plot {
     let mut series = Vec::new();
     for (index, sweep) in report.sweeps.iter().enumerate() {
-        let mut points: Vec<_> = sweep
-            .points
-            .iter()
-            .map(|p| (p.concurrency, Some(p.throughput)))
-            .collect();
-        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let points = levels(sweep);
         let fitted = sweep.fit.as_ref().map(|fit| {
             points
                 .iter()
