@@ -219,7 +219,7 @@ fn story(row: &Row) -> Part {
     ];
     if let Some(control) = &row.control {
         paragraphs.push(format!(
-            "Control, where the setting cannot bind: difference {} (a difference of {} would matter), {} pairs: {}.",
+            "Control, where the setting must make no difference that matters: difference {} (a difference of {} would matter), {} pairs: {}.",
             print::number(control.difference),
             print::number(control.bound),
             control.pairs,
