@@ -239,7 +239,8 @@ fn parse(toml: &str) -> Table {
         .unwrap_or_else(|error| panic!("{error} in:\n{toml}"))
 }
 
-fn merge(into: &mut Table, from: Table) {
+/// Puts settings over others; arrays are replaced, tables merged.
+pub fn merge(into: &mut Table, from: Table) {
     for (key, value) in from {
         match (into.get_mut(&key), value) {
             (Some(toml::Value::Table(old)), toml::Value::Table(new)) => merge(old, new),

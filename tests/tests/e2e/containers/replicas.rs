@@ -1,9 +1,6 @@
 //! Replicas come, go, die, hang and fall silent while clients read and write.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Instant};
 
 use serde_json::Value;
 
@@ -11,7 +8,7 @@ use super::{
     engine::{compose_with_engine, docker, run},
     limits::is_hardened,
     load::{Class, Kind, Load, Tally},
-    stack::{Stack, count, is_serving, name, slow_down, without_limit},
+    stack::{Stack, configuration, count, is_serving, name, slow_down},
 };
 
 /// Longer than a test lasts: a replica that is this slow does not answer.
@@ -95,7 +92,7 @@ async fn a_replica_that_hangs_or_is_cut_off_loses_no_request() {
     let Some(compose) = compose_with_engine() else {
         return;
     };
-    let config = without_limit();
+    let config = configuration("");
     let variables = [("WEIR_CONFIG", config.path().to_str().unwrap())];
     // As many as the file says.
     let stack = Stack::up(compose, "compose.prod.yml", 2, &variables);
@@ -108,11 +105,12 @@ async fn a_replica_that_hangs_or_is_cut_off_loses_no_request() {
     slow_down(&stopped, A_WHILE);
     is_serving(&stopped, 1);
     docker(&["pause", &stopped]);
-    load.goes_on(100);
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    load.goes_on(50);
+    // Health checks notice.
+    stack.sends_to(1);
     load.goes_on(100);
     docker(&["unpause", &stopped]);
-    load.goes_on(50);
+    stack.sends_to(2);
     load.reaches(2);
 
     // Cut off with a write in its hands: nothing that it sends arrives, nor is anything refused.

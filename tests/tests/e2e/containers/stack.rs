@@ -13,7 +13,8 @@ use std::{
 use rand::RngExt as _;
 use serde_json::Value;
 use tempfile::TempDir;
-use weir_tests::process::program;
+use toml::Table;
+use weir_tests::{process::program, weir::merge};
 
 use super::engine::{AtTheEnd, Compose, bounded, docker, folder, run, until};
 
@@ -160,13 +161,16 @@ impl Stack {
         });
     }
 
-    /// Waits until the proxy knows this many servers.
+    /// Waits until the proxy gives new requests to this many servers.
     #[track_caller]
     pub(super) fn sends_to(&self, servers: usize) {
         let weir = self.id("weir");
         until(&format!("weir to send to {servers}"), || {
-            let upstreams = docker(&["exec", &weir, "weir", "ctl", "upstreams", "--json"]);
-            (upstreams.matches("\"address\"").count() == servers).then_some(())
+            let told = docker(&["exec", &weir, "weir", "ctl", "upstreams", "--json"]);
+            let told: Value = serde_json::from_str(&told).unwrap();
+            let known = told["upstreams"][0]["servers"].as_array().unwrap();
+            let up = known.iter().filter(|server| server["state"] == "up");
+            (up.count() == servers).then_some(())
         });
     }
 
@@ -231,17 +235,18 @@ fn ask(id: &str, target: &str) -> String {
     docker(&["exec", id, "bash", "-c", &script])
 }
 
-/// A folder with the shipped configuration and its rate limit off: all load comes from one address.
-pub(super) fn without_limit() -> TempDir {
+/// A folder with the shipped configuration and its rate limit off, since all load comes from one address, and with these
+/// settings, in TOML, instead of its own.
+pub(super) fn configuration(settings: &str) -> TempDir {
     use std::os::unix::fs::PermissionsExt as _;
     let dir = tempfile::tempdir().unwrap();
     let shipped = std::fs::read_to_string(folder().join("config/proxy.toml")).unwrap();
-    let section = "[rate_limit.api_limit]";
-    assert_eq!(shipped.matches(section).count(), 1);
-    let (before, after) = shipped.split_once(section).unwrap();
-    let (comment, rest) = after.split_once('\n').unwrap();
-    let text = format!("{before}{section}{comment}\nenabled = false\n{rest}");
-    std::fs::write(dir.path().join("proxy.toml"), text).unwrap();
+    let mut table: Table = shipped.parse().unwrap();
+    let off = "rate_limit.api_limit.enabled = false";
+    for changed in [off, settings] {
+        merge(&mut table, changed.parse().unwrap());
+    }
+    std::fs::write(dir.path().join("proxy.toml"), table.to_string()).unwrap();
     let readable = |path: &Path, mode| {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };
