@@ -131,9 +131,19 @@ impl Stack {
         ]));
     }
 
-    /// The containers of a service.
+    /// The containers of a service; those that have ended, too. Asked of the engine: Compose takes a second or more.
     pub(super) fn ids(&self, service: &str) -> Vec<String> {
-        let ids = run(self.compose().args(["ps", "-q", service]));
+        let label = |name: &str, value: &str| format!("label=com.docker.compose.{name}={value}");
+        let ids = docker(&[
+            "ps",
+            "--all",
+            "--quiet",
+            "--no-trunc",
+            "--filter",
+            &label("project", &self.name),
+            "--filter",
+            &label("service", service),
+        ]);
         ids.lines().map(str::to_owned).collect()
     }
 
@@ -149,7 +159,8 @@ impl Stack {
 
     /// Where clients find the proxy, on loopback.
     pub(super) fn address(&self) -> String {
-        let address = run(self.compose().args(["port", "weir", "8080"]));
+        let address = docker(&["port", &self.id("weir"), "8080"]);
+        // The only one: it is published on one address.
         address.trim().to_owned()
     }
 
