@@ -53,7 +53,8 @@ async fn replicas_come_and_go_under_load_and_nobody_notices() {
     is_serving(&killed, 1);
     let moment = Instant::now();
     docker(&["kill", &killed]);
-    stack.sends_to(1);
+    // Forgotten, so that it comes back as a new one: otherwise it would rest for `fail_timeout`.
+    stack.finds(1);
     load.goes_on(50);
     let counted = load.stop().await;
     let sent_before = counted.failures.iter().filter(|f| f.sent < moment);

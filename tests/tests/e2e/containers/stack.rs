@@ -175,13 +175,24 @@ impl Stack {
     /// Waits until the proxy gives new requests to this many servers.
     #[track_caller]
     pub(super) fn sends_to(&self, servers: usize) {
+        self.has(servers, |server| server["state"] == "up");
+    }
+
+    /// Waits until the proxy finds this many servers under the service's name.
+    #[track_caller]
+    pub(super) fn finds(&self, servers: usize) {
+        self.has(servers, |_| true);
+    }
+
+    #[track_caller]
+    fn has(&self, servers: usize, counts: impl Fn(&Value) -> bool) {
         let weir = self.id("weir");
-        until(&format!("weir to send to {servers}"), || {
+        until(&format!("weir to have {servers} servers"), || {
             let told = docker(&["exec", &weir, "weir", "ctl", "upstreams", "--json"]);
             let told: Value = serde_json::from_str(&told).unwrap();
             let known = told["upstreams"][0]["servers"].as_array().unwrap();
-            let up = known.iter().filter(|server| server["state"] == "up");
-            (up.count() == servers).then_some(())
+            let found = known.iter().filter(|server| counts(server)).count();
+            (found == servers).then_some(())
         });
     }
 
