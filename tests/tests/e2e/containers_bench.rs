@@ -292,6 +292,43 @@ async fn limits_of_a_topology_are_those_of_its_containers() {
 }
 
 #[tokio::test]
+async fn a_container_that_ends_early_is_told_with_its_last_words() {
+    let _turn = TURN.lock().await;
+    if let Some(reason) = no_containers() {
+        return skipped(reason);
+    }
+    let bench = Bench::new();
+    let compose = bench.dir.path().join("compose.yml");
+    let service =
+        "image: ${API_IMAGE}\n    command: [sh, -c, 'echo the database is missing >&2; exit 7']";
+    let proxy = "image: ${WEIR_IMAGE}\n    depends_on: {api: {condition: service_healthy}}";
+    std::fs::write(
+        &compose,
+        format!("services:\n  api:\n    {service}\n  weir:\n    {proxy}\n"),
+    )
+    .unwrap();
+    let file = bench.dir.path().join("broken.toml");
+    let text = format!(
+        "description = 'd'\nengine = 'docker'\ncompose = '{}'\nproxy = true\nreplicas = 1\n\
+         [replica]\nslots = 1\nservice_time = '1ms'\n",
+        compose.display()
+    );
+    std::fs::write(&file, text).unwrap();
+    let mut process = bench.start(&file.display().to_string(), "1s");
+    let pid = process.id();
+    assert_eq!(ended(&mut process).await, Some(1), "{}", process.stderr());
+    let said = process.stderr();
+    assert!(
+        said.contains("replica-1 ended early (exit code 7)"),
+        "{said}"
+    );
+    assert!(said.contains("the database is missing"), "{said}");
+    assert_eq!(things_of(pid), BTreeSet::new());
+    let log = std::fs::read_to_string(bench.out().join("replica-1.log")).unwrap();
+    assert_eq!(log.trim(), "the database is missing");
+}
+
+#[tokio::test]
 async fn a_stopped_run_reports_and_leaves_no_containers() {
     let _turn = TURN.lock().await;
     if let Some(reason) = no_containers() {

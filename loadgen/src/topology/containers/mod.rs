@@ -22,7 +22,7 @@ mod token;
 
 use std::{
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -53,6 +53,8 @@ const API_PORT: u16 = 8000;
 const PROXY_PORT: u16 = 8080;
 /// Port of its admin API.
 const ADMIN_PORT: u16 = 9900;
+/// Where the images' recipes are, from the current folder.
+const RECIPES: &str = "docker";
 /// How long containers that have been started may take to be healthy, and the proxy to know all replicas.
 const HEALTHY_WITHIN: Duration = Duration::from_secs(60);
 /// Pause between two looks at the containers.
@@ -85,8 +87,7 @@ impl Containers {
             message: error.to_string(),
         })?;
         project::remove_stale(&owner, stop)?;
-        let recipes = file.parent().unwrap_or(Path::new("."));
-        let images = Images::of(&weir, &own, recipes, stop)?;
+        let images = Images::of(&weir, &own, &recipes(&file)?, stop)?;
 
         let mut stack = Stack::new(&places.folder)?;
         let prepared = Prepared::write(spec, places, &owner)?;
@@ -182,6 +183,16 @@ impl Containers {
             }),
         }
     }
+}
+
+/// The folder that images are built from: that of the Compose file, or the shipped one.
+fn recipes(file: &Path) -> Result<PathBuf, TopologyError> {
+    let beside = file.parent().unwrap_or(Path::new("."));
+    [beside, Path::new(RECIPES)]
+        .into_iter()
+        .find(|folder| folder.join("build.sh").is_file())
+        .map(Path::to_owned)
+        .ok_or_else(|| TopologyError::NoComposeFile(Path::new(RECIPES).join("build.sh")))
 }
 
 /// Waits until the proxy has found every replica by the name of their service.

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    io,
     net::{IpAddr, SocketAddr},
     path::Path,
     process::{Command, Stdio},
@@ -31,14 +32,9 @@ pub(super) struct Part {
 impl Part {
     /// Every container of a project, the proxy first. One that has ended is an error.
     pub(super) fn all(project: &str, stop: &StopToken) -> Result<Vec<Self>, TopologyError> {
-        let ids = ids_of(project, stop)?;
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut arguments = vec!["inspect", "--type", "container"];
-        arguments.extend(ids.iter().map(String::as_str));
-        let text = docker("look at the containers", &arguments, stop)?;
-        let shown: Vec<Value> = serde_json::from_str(&text).unwrap_or_default();
+        let mut shown = inspect(project, stop)?;
+        // One that has not been started is no news while another has ended.
+        shown.sort_by_key(|shown| shown["State"]["Status"] == "created");
         let mut parts = shown
             .iter()
             .map(|shown| Self::read(shown).ok_or_else(|| ended(shown, stop)))
@@ -91,21 +87,46 @@ impl Part {
     pub(super) fn last_words(&self, stop: &StopToken) -> String {
         last_words(&self.id, stop)
     }
+}
 
-    /// Writes its log to a file.
-    pub(super) fn save_log(&self, folder: &Path) {
-        let Ok(log) = File::create(folder.join(format!("{}.log", self.name))) else {
-            return;
-        };
-        let Ok(errors) = log.try_clone() else { return };
-        // Both streams go into one file, as those of a process do; nobody waits for more than a file.
-        let _ = Command::new("timeout")
-            .args(["20", "docker", "logs", &self.id])
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(errors)
-            .status();
+/// Stops every container of a project and writes their logs to a folder, as far as that is possible.
+pub(super) fn stop_and_save(project: &str, within: &str, folder: &Path) {
+    // Also when the user has asked to stop: this is what stopping means.
+    let stop = StopToken::new();
+    let shown = inspect(project, &stop).unwrap_or_default();
+    let mut arguments = vec!["stop", "--time", within];
+    arguments.extend(shown.iter().filter_map(|shown| shown["Id"].as_str()));
+    if shown.is_empty() {
+        return;
     }
+    let _ = docker("stop the containers", &arguments, &stop);
+    for shown in &shown {
+        let id = shown["Id"].as_str().unwrap_or_default();
+        let _ = save_log(id, &folder.join(format!("{}.log", name_of(shown))));
+    }
+}
+
+fn save_log(id: &str, path: &Path) -> io::Result<()> {
+    let log = File::create(path)?;
+    // Both streams go into one file, as those of a process do.
+    let errors = log.try_clone()?;
+    let mut command = Command::new("timeout");
+    command
+        .args(["20", "docker", "logs", id])
+        .stdin(Stdio::null());
+    command.stdout(log).stderr(errors).status().map(|_| ())
+}
+
+/// What the engine shows of every container of a project, running or not.
+fn inspect(project: &str, stop: &StopToken) -> Result<Vec<Value>, TopologyError> {
+    let ids = ids_of(project, stop)?;
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut arguments = vec!["inspect", "--type", "container"];
+    arguments.extend(ids.iter().map(String::as_str));
+    let text = docker("look at the containers", &arguments, stop)?;
+    Ok(serde_json::from_str(&text).unwrap_or_default())
 }
 
 /// Ids of every container of a project, running or not.

@@ -7,7 +7,11 @@ use std::{
 };
 
 use super::{
-    HEALTHY_WITHIN, LOOK_EVERY, command::docker, keeper::Keeper, part::Part, prepare::tidy, project,
+    HEALTHY_WITHIN, LOOK_EVERY,
+    keeper::Keeper,
+    part::{self, Part},
+    prepare::tidy,
+    project,
 };
 use crate::{
     run::StopToken,
@@ -100,14 +104,7 @@ impl Stack {
 impl Drop for Stack {
     fn drop(&mut self) {
         // Gracefully first: the proxy writes the end of its access log.
-        if !self.parts.is_empty() {
-            let mut arguments = vec!["stop", "--time", STOP_WITHIN];
-            arguments.extend(self.parts.iter().map(|part| part.id.as_str()));
-            let _ = docker("stop the containers", &arguments, &StopToken::new());
-            self.parts
-                .iter()
-                .for_each(|part| part.save_log(&self.folder));
-        }
+        part::stop_and_save(&self.project, STOP_WITHIN, &self.folder);
         // A start that was broken off may have left something that appears only now.
         let settled = !self.parts.is_empty();
         let removed = project::remove(&self.project).and_then(|found| {
