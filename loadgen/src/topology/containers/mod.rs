@@ -1,11 +1,11 @@
 //! A topology of containers: a shipped Compose file, run by the Docker engine of this machine.
 //!
-//! Every run is a Compose project of its own, with an [`overlay`] that names its owner, mounts the
+//! Every run is a Compose project of its own, with an `overlay` that names its owner, mounts the
 //! derived proxy configuration, and keeps dead replicas dead. Load goes to the address of the
 //! container on its bridge and not to a published port, so that no process of the engine
 //! (`docker-proxy`) passes on what is measured. The admin API wants a token that is made for the run.
 //!
-//! A project is removed when its [`Containers`] are dropped; by a [`keeper`] when this process is
+//! A project is removed when its `Containers` are dropped; by a `keeper` when this process is
 //! killed; by the next start when both were.
 
 mod command;
