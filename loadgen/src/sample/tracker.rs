@@ -174,6 +174,7 @@ impl Tracker {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::{
+        io::{Read as _, Write as _},
         process::{Command, Stdio},
         time::Duration,
     };
@@ -184,9 +185,13 @@ mod tests {
     fn a_process_that_ends_keeps_what_was_read() {
         let mut child = Command::new("cat")
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .spawn()
             .unwrap();
+        // It is `cat`, and no longer about to become it, once it answers.
+        let (mut to, mut from) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        to.write_all(b"x").unwrap();
+        from.read_exact(&mut [0]).unwrap();
         let detail = Detail {
             sockets: true,
             tcp: true,
@@ -201,7 +206,7 @@ mod tests {
         assert!(reading.rss > 0 && reading.threads == 1, "{reading:?}");
         assert!(reading.fds.unwrap() >= 3 && reading.sockets == Some(0));
         assert_eq!(reading.tcp.unwrap().established, 0);
-        drop(child.stdin.take());
+        drop(to);
         child.wait().unwrap();
         tracker.sample();
         tracker.sample();
