@@ -206,7 +206,7 @@ fn wrong_input_is_one_message_and_leaves_nothing() {
     let cases: [(&[&str], &str); 6] = [
         (
             &["run", "--scenario", "rate", "--topology", "three"],
-            "direct, edge, one, two",
+            "docker-one, edge, one, two",
         ),
         (
             &["run", "--scenario", "nope", "--topology", "direct"],
