@@ -13,13 +13,14 @@ use crate::{run::StopToken, topology::TopologyError};
 const UP_WITHIN: Duration = Duration::from_secs(120);
 /// Variables of the Compose files and of Compose itself. A run is what its topology says, whatever
 /// the environment holds.
-const VARIABLES: [&str; 9] = [
+const VARIABLES: [&str; 10] = [
     "API_IMAGE",
     "WEIR_IMAGE",
     "WEIR_PORT",
     "WEIR_CONFIG",
     "SLOTS",
     "SERVICE_TIME",
+    "CPU_WORK",
     "COMPOSE_FILE",
     "COMPOSE_PROJECT_NAME",
     "COMPOSE_PROFILES",
@@ -136,5 +137,24 @@ impl Compose {
         };
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         Some(format!("{name} {}", text.trim()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_variable_of_the_shipped_file_comes_from_the_environment() {
+        let file = include_str!("../../../../docker/compose.prod.yml");
+        let read = file.split("${").skip(1).map(|after| {
+            let ends = |c: char| !c.is_ascii_uppercase() && c != '_';
+            after.split(ends).next().unwrap_or_default()
+        });
+        let read: Vec<_> = read.collect();
+        assert!(read.contains(&"SERVICE_TIME"), "{read:?}");
+        for name in read {
+            assert!(VARIABLES.contains(&name), "{name}");
+        }
     }
 }
