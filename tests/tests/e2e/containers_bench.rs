@@ -5,7 +5,6 @@
 
 use std::{
     collections::BTreeSet,
-    io::Write as _,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command as Plain, Stdio},
@@ -15,8 +14,13 @@ use std::{
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::{process::Command, sync::Mutex};
+use tokio::{
+    process::Command,
+    sync::{Mutex, MutexGuard},
+};
 use weir_tests::process::{Finished, Process, program};
+
+use crate::containers::engine::skipped;
 
 /// The base image of the shipped images.
 const BASE: &str = "debian:bookworm-slim";
@@ -105,14 +109,20 @@ async fn ended(process: &mut Process) -> Option<i32> {
     }
 }
 
-/// Says past the capture of the test runner that something was not tested.
-fn skipped(reason: &str) {
-    let name = std::thread::current().name().unwrap_or_default().to_owned();
-    let _ = writeln!(std::io::stderr(), "{name}: SKIPPED: {reason}");
-}
-
 /// One test at a time: the containers of several would measure each other.
 static TURN: Mutex<()> = Mutex::const_new(());
+
+/// The turn of a test that needs containers. Where they cannot be run, it is said to be skipped.
+async fn turn() -> Option<MutexGuard<'static, ()>> {
+    let turn = TURN.lock().await;
+    match no_containers() {
+        None => Some(turn),
+        Some(reason) => {
+            skipped(reason);
+            None
+        }
+    }
+}
 
 /// Why containers cannot be run here.
 fn no_containers() -> Option<&'static str> {
@@ -182,10 +192,9 @@ async fn until_loaded(bench: &Bench, process: &mut Process) {
 
 #[tokio::test]
 async fn two_replicas_in_containers_are_started_measured_judged_and_removed() {
-    let _turn = TURN.lock().await;
-    if let Some(reason) = no_containers() {
-        return skipped(reason);
-    }
+    let Some(_turn) = turn().await else {
+        return;
+    };
     let bench = Bench::new();
     let mut process = bench.start("docker", "5s");
     let pid = process.id();
@@ -259,10 +268,9 @@ async fn two_replicas_in_containers_are_started_measured_judged_and_removed() {
 
 #[tokio::test]
 async fn limits_of_a_topology_are_those_of_its_containers() {
-    let _turn = TURN.lock().await;
-    if let Some(reason) = no_containers() {
-        return skipped(reason);
-    }
+    let Some(_turn) = turn().await else {
+        return;
+    };
     let bench = Bench::new();
     let file = bench.dir.path().join("small.toml");
     let text = "description = 'Small.'\nengine = 'docker'\ncompose = 'docker/compose.yml'\nreplicas = 1\n\
@@ -293,10 +301,9 @@ async fn limits_of_a_topology_are_those_of_its_containers() {
 
 #[tokio::test]
 async fn a_container_that_ends_early_is_told_with_its_last_words() {
-    let _turn = TURN.lock().await;
-    if let Some(reason) = no_containers() {
-        return skipped(reason);
-    }
+    let Some(_turn) = turn().await else {
+        return;
+    };
     let bench = Bench::new();
     let compose = bench.dir.path().join("compose.yml");
     let service =
@@ -330,10 +337,9 @@ async fn a_container_that_ends_early_is_told_with_its_last_words() {
 
 #[tokio::test]
 async fn a_stopped_run_reports_and_leaves_no_containers() {
-    let _turn = TURN.lock().await;
-    if let Some(reason) = no_containers() {
-        return skipped(reason);
-    }
+    let Some(_turn) = turn().await else {
+        return;
+    };
     let bench = Bench::new();
     let mut process = bench.start("docker-one", "5m");
     let pid = process.id();
@@ -349,10 +355,9 @@ async fn a_stopped_run_reports_and_leaves_no_containers() {
 
 #[tokio::test]
 async fn a_run_that_is_stopped_while_containers_start_leaves_none() {
-    let _turn = TURN.lock().await;
-    if let Some(reason) = no_containers() {
-        return skipped(reason);
-    }
+    let Some(_turn) = turn().await else {
+        return;
+    };
     let bench = Bench::new();
     let mut process = bench.start("docker-one", "5m");
     let pid = process.id();
@@ -368,10 +373,9 @@ async fn a_run_that_is_stopped_while_containers_start_leaves_none() {
 
 #[tokio::test]
 async fn the_containers_of_a_killed_generator_are_removed() {
-    let _turn = TURN.lock().await;
-    if let Some(reason) = no_containers() {
-        return skipped(reason);
-    }
+    let Some(_turn) = turn().await else {
+        return;
+    };
     let bench = Bench::new();
     let mut process = bench.start("docker-direct", "5m");
     let pid = process.id();
@@ -389,10 +393,9 @@ async fn the_containers_of_a_killed_generator_are_removed() {
 
 #[tokio::test]
 async fn what_a_generator_left_that_died_together_with_its_keeper_goes_at_the_next_start() {
-    let _turn = TURN.lock().await;
-    if let Some(reason) = no_containers() {
-        return skipped(reason);
-    }
+    let Some(_turn) = turn().await else {
+        return;
+    };
     // A process that has ended: its id means nobody any more.
     let mut gone = Plain::new("true").spawn().unwrap();
     gone.wait().unwrap();

@@ -22,7 +22,7 @@ pub(super) fn folder() -> PathBuf {
 }
 
 /// Says past the capture of the test runner that something was not tested.
-pub(super) fn skipped(reason: &str) {
+pub(crate) fn skipped(reason: &str) {
     let name = std::thread::current().name().unwrap_or_default().to_owned();
     let _ = writeln!(std::io::stderr(), "{name}: SKIPPED: {reason}");
 }

@@ -3,7 +3,7 @@
 //! Needs a Docker engine that answers, Compose, and the base image of docker/Dockerfile (pulled, or made by
 //! docker/local-images.sh). Where one of them is missing, what needs it is skipped, and a line on standard error says so.
 
-mod engine;
+pub(crate) mod engine;
 mod limits;
 mod load;
 mod replicas;
