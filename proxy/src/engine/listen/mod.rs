@@ -3,11 +3,13 @@
 //! They are opened here, before any thread starts, so that a port in use is a plain error; pingora
 //! then takes them over as if they had been inherited from an older process.
 
+mod handover;
+
 use std::collections::HashSet;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use pingora::listeners::ListenerConfig;
@@ -16,6 +18,7 @@ use pingora::server::{Fds, ListenFds};
 use pingora::services::listening::Service;
 use weir_api::config::Listener;
 
+pub(super) use self::handover::{hand_over, take_over};
 use super::conn::Front;
 
 /// A listener that cannot be opened.
@@ -77,36 +80,6 @@ pub(super) fn bind_all(listeners: &[Listener], mut inherited: Fds) -> Result<Bou
         fds: Arc::new(parking_lot::Mutex::new(inherited)),
         addresses,
     })
-}
-
-/// Receives the listening sockets of the process that runs now, which it sends on SIGQUIT.
-///
-/// # Errors
-/// [`BindError::HandOver`] if nothing comes within some seconds.
-pub(super) fn take_over(path: &Path) -> Result<Fds, BindError> {
-    let failed = |cause: String| BindError::HandOver {
-        path: path.to_owned(),
-        cause,
-    };
-    let dir = path.parent().filter(|dir| dir.is_dir());
-    let (Some(_), Some(name)) = (dir, path.to_str()) else {
-        return Err(failed("its directory does not exist".into()));
-    };
-    let mut fds = Fds::new();
-    fds.get_from_sock(name).map_err(|e| failed(e.to_string()))?;
-    Ok(fds)
-}
-
-/// Sends the listening sockets to a new process, if one is waiting for them at `path`.
-///
-/// # Errors
-/// What the system said.
-pub(super) fn hand_over(fds: &ListenFds, path: &Path) -> Result<(), String> {
-    let name = path.to_str().ok_or("the path is not text")?;
-    fds.lock()
-        .send_to_sock(name)
-        .map(drop)
-        .map_err(|e| e.to_string())
 }
 
 impl Bound {
