@@ -9,7 +9,6 @@ pub mod admin;
 pub mod compress;
 pub mod config;
 pub mod engine;
-pub mod http1;
 pub mod limit;
 pub mod observe;
 pub mod route;

@@ -12,9 +12,9 @@ use super::forward::{Forward, RequestBody, write_head};
 use super::slots::Side;
 use super::snapshot::{RoutePlan, UpstreamPlan};
 use super::upstream::{ConnectError, UpstreamConn};
-use crate::http1::HeadSummary;
 use crate::limit::monotonic_ms;
 use crate::upstream::{Pick, Tried};
+use weir_http1::HeadSummary;
 
 impl Call<'_> {
     /// Tries servers until one has answered, or no further try is allowed.

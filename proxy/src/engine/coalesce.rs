@@ -20,7 +20,7 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::http1::{BadBody, BodyDecoder, Framing};
+use weir_http1::{BadBody, BodyDecoder, Framing};
 
 /// A write that would make the buffer larger than this waits for the socket first.
 const HIGH_WATER: usize = 64 * 1024;

@@ -25,7 +25,7 @@ use super::coalesce::Coalesce;
 use super::request::{Arrival, Shared, serve};
 use super::respond::raw;
 use super::slots::Side;
-use crate::http1::{HeadSummary, check_head, head_end};
+use weir_http1::{HeadSummary, check_head, head_end};
 
 /// Size of one read while a head is awaited.
 const READ_SIZE: usize = 8 * 1024;

@@ -10,8 +10,8 @@ use weir_api::settings::{HealthCheck, Statuses};
 use super::request::Shared;
 use super::slots::Side;
 use super::upstream::{ConnectError, UpstreamConn};
-use crate::http1::{BodyDecoder, Framing, ResponseHead, parse_response};
 use crate::upstream::health::CheckResult;
+use weir_http1::{BodyDecoder, Framing, ResponseHead, parse_response};
 
 /// Largest head of an answer.
 const MAX_HEAD: usize = 64 * 1024;

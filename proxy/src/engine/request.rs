@@ -19,10 +19,10 @@ use super::client::{Client, ClientError, ClientTimeouts};
 use super::slots::Slots;
 use super::snapshot::{CompileError, Compiler, Snapshot};
 use super::upstream::Connector;
-use crate::http1::HeadSummary;
 use crate::observe::RequestIds;
 use crate::observe::access_log::{AccessLog, Entry};
 use crate::observe::metrics::Metrics;
+use weir_http1::HeadSummary;
 
 /// How much of the first line of a refused head is logged, in bytes.
 const MAX_REFUSED_LINE: usize = 1024;

@@ -6,7 +6,7 @@ use pingora::http::ResponseHeader;
 use super::super::forward::X_REQUEST_ID;
 use super::{Exchange, Failure};
 use crate::compress::{Gzip, accepts_gzip, is_compressible};
-use crate::http1::{Framing, ResponseHead};
+use weir_http1::{Framing, ResponseHead};
 
 /// Tells a client where the time went (W3C Server Timing).
 const SERVER_TIMING: &str = "server-timing";

@@ -13,8 +13,8 @@ use self::head::plain_head;
 use super::client::{Client, ClientError};
 use super::forward::{HeaderOps, RequestBody};
 use super::upstream::UpstreamConn;
-use crate::http1::{BadBody, BodyDecoder, ChunkWriter, ResponseHead, parse_response};
 use crate::observe::Stages;
+use weir_http1::{BadBody, BodyDecoder, ChunkWriter, ResponseHead, parse_response};
 
 /// Largest head of an answer.
 const MAX_ANSWER_HEAD: usize = 256 * 1024;
