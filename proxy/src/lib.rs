@@ -11,6 +11,8 @@ pub mod config;
 pub mod engine;
 pub mod limit;
 pub mod observe;
+pub mod proxy_protocol;
 pub mod route;
 pub mod settings;
+pub mod tls;
 pub mod upstream;

@@ -5,6 +5,7 @@
 
 mod document;
 mod error;
+mod listener;
 mod parse;
 
 use std::{
@@ -16,6 +17,10 @@ use std::{
 use serde::Deserialize;
 
 pub use error::{ConfigError, ConfigErrors, Position};
+pub use listener::{
+    BadListenAddress, CertificateFiles, ClientAuth, ListenAddress, ListenerTls, TlsVersion,
+    UNIX_PREFIX, unix_path,
+};
 pub use parse::{load, parse, read};
 
 use crate::{

@@ -9,6 +9,7 @@ mod key;
 mod networks;
 mod problem;
 mod statuses;
+mod tls;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -21,6 +22,7 @@ pub(crate) use networks::parse as parse_network;
 pub use problem::{Path, Problem, Problems, Step, Subject};
 pub(crate) use statuses::ALLOWED as STATUSES_ALLOWED;
 pub use statuses::Statuses;
+pub use tls::{ProxyProtocol, UpstreamTls};
 
 use crate::{
     schema,

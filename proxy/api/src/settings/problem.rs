@@ -53,6 +53,12 @@ impl Path {
         self.with(Step::Index(index))
     }
 
+    /// What `inner` leads to within what this path leads to.
+    #[must_use]
+    pub fn join(&self, inner: &Self) -> Self {
+        Self(self.0.iter().chain(&inner.0).cloned().collect())
+    }
+
     /// Where the thing is that holds this one; none for the whole document.
     #[must_use]
     pub fn parent(&self) -> Option<Self> {

@@ -1,0 +1,5 @@
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod authority;
+mod files;
+mod handshakes;
