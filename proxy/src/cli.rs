@@ -20,9 +20,9 @@ pub(crate) struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Signals: SIGTERM and SIGINT finish the requests in flight and exit, and so does SIGQUIT, after handing the
-sockets to a process that was started with --upgrade; SIGHUP reads the file again; SIGUSR1 opens the access
-log anew.
+Signals: SIGTERM and SIGINT finish the requests in flight and exit; SIGQUIT hands the sockets to a process that
+was started with --upgrade and, when that serves, does the same (without such a process it changes nothing);
+SIGHUP reads the file again; SIGUSR1 opens the logs anew.
 Exit codes: 0 fine, 1 failed at run time (a port in use, …), 2 wrong usage or invalid configuration.";
 
 #[derive(Debug, Subcommand)]
@@ -59,7 +59,7 @@ enum Shell {
 }
 
 /// Options of `weir run`.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct RunArgs {
     /// The configuration file (TOML).
     #[arg(long, short, value_name = "FILE")]
@@ -69,8 +69,9 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) ports_file: Option<PathBuf>,
     /// Take the listening sockets over from the process that runs now. Start the new process with
-    /// this, then send SIGQUIT to the old one: it hands its sockets over through
-    /// server.upgrade_socket and drains; no connection is refused meanwhile.
+    /// this: it opens everything else and waits at server.upgrade_socket for 10 s. Then send SIGQUIT
+    /// to the old one: it hands its sockets over, and when the new one serves it drains. No connection
+    /// is refused meanwhile, and if the new process fails the old one goes on.
     #[arg(long)]
     pub(crate) upgrade: bool,
     /// Exit, as on SIGTERM, when process PID, the one that starts this, is not its parent any more.

@@ -182,6 +182,11 @@ impl Builder {
         }
     }
 
+    /// Starts the proxy as a successor, without telling anybody. The folder has its files.
+    pub fn spawn_upgrading(&self) -> (Process, TempDir) {
+        self.spawn(&["--upgrade"])
+    }
+
     /// Starts a proxy that is expected to give up, and returns its exit code and what it said.
     pub async fn start_expecting_failure(self) -> (Option<i32>, String) {
         let (mut process, _dir) = self.spawn(&[]);

@@ -38,7 +38,7 @@ use axum::{
 pub use access::{TokenError, TokenFile, generate_token};
 pub use audit::AuditLog;
 pub use readiness::{Phase, Readiness};
-pub use sockets::{SocketError, Sockets, UnixSocket, load_tls};
+pub use sockets::{SocketError, Sockets, TlsConfig, UnixSocket, load_tls};
 pub use state::{Access, AdminState, Reload, Report, Text};
 
 use answer::Failure;

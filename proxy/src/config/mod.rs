@@ -2,6 +2,7 @@
 //!
 //! Reading and checking is in [`weir_api::config`], where the load generator finds it too.
 
+mod places;
 mod render;
 mod summary;
 
@@ -12,12 +13,20 @@ pub use weir_api::config::*;
 pub use render::render;
 pub use summary::Summary;
 
-/// Checks a file as `weir run` would read it: what it asks for, or every error with its line.
+/// Checks a file as `weir run` would read it, and the folders that it would make files in: what the file asks for, or
+/// every error with its line.
 ///
 /// # Errors
 /// The errors, rendered for a terminal as whole lines.
 pub fn check(path: impl AsRef<Path>) -> Result<Summary, String> {
-    load(path)
-        .map(|config| Summary::new(&config))
-        .map_err(|errors| render(&errors))
+    let path = path.as_ref();
+    let config = load(path).map_err(|errors| render(&errors))?;
+    let problems = places::unusable(&config);
+    if problems.is_empty() {
+        return Ok(Summary::new(&config));
+    }
+    let lines = problems
+        .iter()
+        .map(|(field, why)| format!("{}: {field}: {why}\n", path.display()));
+    Err(lines.collect())
 }

@@ -22,15 +22,14 @@ mod slots;
 mod snapshot;
 mod upstream;
 
-use std::net::SocketAddr;
-use std::path::Path;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use pingora::server::{Fds, ListenFds};
 use pingora::services::Service as _;
 use pingora_runtime::Runtime;
 use tokio::sync::{Notify, watch};
@@ -38,7 +37,8 @@ use weir_api::config::{Config, Route};
 use weir_api::settings::Settings;
 
 use self::conn::Front;
-pub use self::listen::BindError;
+use self::listen::Listeners;
+pub use self::listen::{BindError, Claim, handover};
 use self::request::Shared;
 use self::slots::Slots;
 use self::snapshot::Compiler;
@@ -62,49 +62,30 @@ const DRAIN_STEP: Duration = Duration::from_millis(5);
 #[error(transparent)]
 pub struct PublishError(#[from] snapshot::CompileError);
 
-/// Why the engine cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The settings cannot take effect.
-    #[error(transparent)]
-    Settings(#[from] PublishError),
-    /// A listener cannot be opened.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-}
-
 /// The proxy at work.
 pub struct Engine {
     shared: Arc<Shared>,
-    addresses: Vec<SocketAddr>,
-    fds: ListenFds,
-    stop: watch::Sender<bool>,
+    threads: usize,
+    listeners: Mutex<Listeners>,
+    /// Ends the accept loops that run.
+    stop: Mutex<Option<watch::Sender<bool>>>,
     runtime: Mutex<Option<Runtime>>,
 }
 
 impl Engine {
-    /// Opens the listeners of `config` and starts to serve under `settings`. With `upgrade` it waits
-    /// for the sockets of the process that runs now.
+    /// The proxy without listeners: threads, servers and their health checks, under `settings`.
     ///
     /// # Errors
-    /// [`StartError`] if an address is taken, or the settings cannot take effect.
-    pub fn start(
+    /// [`PublishError`] if the settings cannot take effect.
+    pub fn new(
         config: &Config,
         revision: u64,
         settings: &Arc<Settings>,
         metrics: Arc<Metrics>,
         access_log: Option<AccessLog>,
-        upgrade: bool,
-    ) -> Result<Self, StartError> {
+    ) -> Result<Self, PublishError> {
         let compiler = Compiler::new(Arc::clone(&metrics));
-        let first = compiler
-            .compile(revision, settings, &config.routes)
-            .map_err(PublishError::from)?;
-        let inherited = match upgrade {
-            true => listen::take_over(&config.server.upgrade_socket)?,
-            false => Fds::new(),
-        };
-        let bound = listen::bind_all(&config.listeners, inherited)?;
+        let first = compiler.compile(revision, settings, &config.routes)?;
         let shared = Arc::new(Shared {
             compiler,
             snapshot: ArcSwap::from_pointee(first),
@@ -124,17 +105,6 @@ impl Engine {
         };
         // Without work stealing a connection stays on one thread, and so does its memory.
         let runtime = Runtime::new_no_steal(threads, "weir");
-        let (stop, stopped) = watch::channel(false);
-        let addresses = bound.addresses.clone();
-        let fds = Arc::clone(&bound.fds);
-        let mut service = bound.service(Front {
-            shared: Arc::clone(&shared),
-        });
-        runtime.get_handle().spawn(async move {
-            service
-                .start_service(Some(bound.fds), stopped, threads)
-                .await;
-        });
         runtime.get_handle().spawn(sweep(Arc::clone(&shared)));
         runtime
             .get_handle()
@@ -144,17 +114,66 @@ impl Engine {
             .spawn(health::check_servers(Arc::clone(&shared)));
         Ok(Self {
             shared,
-            addresses,
-            fds,
-            stop,
+            threads,
+            listeners: Mutex::default(),
+            stop: Mutex::new(None),
             runtime: Mutex::new(Some(runtime)),
         })
     }
 
+    /// Takes open sockets to listen on; [`Engine::accept`] accepts from them.
+    ///
+    /// # Errors
+    /// When the system does not tell the address of a socket.
+    pub fn listen(&self, sockets: Vec<TcpListener>) -> io::Result<()> {
+        *self.listeners.lock() = Listeners::new(sockets)?;
+        Ok(())
+    }
+
+    /// Accepts connections, also again after [`Engine::stop_accepting`].
+    ///
+    /// # Errors
+    /// Want of descriptors.
+    pub fn accept(&self) -> io::Result<()> {
+        let sockets = self.listeners.lock().handles()?;
+        self.shared.draining.store(false, Ordering::Release);
+        self.shared.closing.store(false, Ordering::Release);
+        let front = Front {
+            shared: Arc::clone(&self.shared),
+        };
+        let (mut service, fds) = listen::service(sockets, front);
+        let (stop, stopped) = watch::channel(false);
+        *self.stop.lock() = Some(stop);
+        let threads = self.threads;
+        if let Some(runtime) = &*self.runtime.lock() {
+            runtime.get_handle().spawn(async move {
+                service.start_service(Some(fds), stopped, threads).await;
+            });
+        }
+        Ok(())
+    }
+
+    /// Leaves further connections to a process that shares the sockets. They stay open.
+    pub fn stop_accepting(&self) {
+        self.shared.draining.store(true, Ordering::Release);
+        if let Some(stop) = self.stop.lock().take() {
+            // Nobody receives this if the listeners have ended by themselves.
+            let _ = stop.send(true);
+        }
+    }
+
     /// Where clients can connect, in the order of the file.
     #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.lock().addresses()
+    }
+
+    /// Further handles on the listening sockets, for a process that is to share them.
+    ///
+    /// # Errors
+    /// Want of descriptors.
+    pub fn sockets(&self) -> io::Result<Vec<(SocketAddr, TcpListener)>> {
+        self.listeners.lock().handles()
     }
 
     /// Puts settings into force: requests that begin from now on see them, those under way keep
@@ -189,36 +208,32 @@ impl Engine {
         }
     }
 
-    /// Hands the listening sockets to a new process that waits for them at `path`, if there is one.
-    /// From then on it accepts connections too; [`Engine::drain`] should follow.
-    ///
-    /// Returns whether there was one.
-    ///
-    /// # Errors
-    /// What went wrong with a process that was waiting.
-    pub fn hand_over(&self, path: &Path) -> Result<bool, String> {
-        if !path.exists() {
-            return Ok(false);
-        }
-        listen::hand_over(&self.fds, path).map(|()| true)
+    /// Closes the listening sockets: clients are refused, unless another process shares them.
+    pub fn close_listeners(&self) {
+        self.stop_accepting();
+        *self.listeners.lock() = Listeners::default();
     }
 
-    /// Stops accepting, lets requests in flight finish for up to `timeouts.drain`, and closes. Idle
+    /// Lets requests in flight finish for up to `timeouts.drain`, and closes; accepting has been stopped. Idle
     /// connections may make one more request within the first half second.
     ///
-    /// Returns how many client connections had to be cut off.
-    pub fn drain(&self) -> u32 {
+    /// Returns how many client connections had to be cut off; nothing if it was `called_back` before it was
+    /// over. Then [`Engine::accept`] may follow.
+    pub fn drain(&self, called_back: &AtomicBool) -> Option<u32> {
         let limit = self.shared.snapshot.load().settings.timeouts.drain;
-        self.shared.draining.store(true, Ordering::Release);
-        // Nobody receives this if the listeners have ended by themselves.
-        let _ = self.stop.send(true);
         let started = Instant::now();
         while self.shared.slots.clients() > 0 && started.elapsed() < limit {
+            if called_back.load(Ordering::Acquire) {
+                return None;
+            }
             if started.elapsed() >= LINGER {
                 self.shared.closing.store(true, Ordering::Release);
                 self.shared.slots.reclaim().notify_waiters();
             }
             std::thread::sleep(DRAIN_STEP);
+        }
+        if called_back.load(Ordering::Acquire) {
+            return None;
         }
         let cut = self.shared.slots.clients();
         if let Some(runtime) = self.runtime.lock().take() {
@@ -227,7 +242,7 @@ impl Engine {
         if let Some(log) = &self.shared.access_log {
             log.close();
         }
-        cut
+        Some(cut)
     }
 }
 

@@ -2,50 +2,76 @@
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde_json::json;
-use tracing::info;
+use tracing::error;
 use weir_proxy::config::Config;
-use weir_proxy::engine::Engine;
 
 use crate::cli::RunArgs;
 
-/// Tells where the proxy can be reached.
-pub(super) fn announce(
-    args: &RunArgs,
-    config: &Config,
-    engine: &Engine,
-    admin: SocketAddr,
-) -> anyhow::Result<()> {
-    for address in engine.addresses() {
-        info!(%address, "listening");
-    }
-    info!(address = %admin, "admin API");
-    if let Some(file) = &config.server.pid_file {
-        write_whole(file, &format!("{}\n", std::process::id()))
-            .with_context(|| format!("server.pid_file: cannot write {}", file.display()))?;
-    }
-    if let Some(file) = &args.ports_file {
-        let listeners: Vec<String> = engine
-            .addresses()
-            .iter()
-            .map(SocketAddr::to_string)
-            .collect();
-        let text = json!({ "listeners": listeners, "admin": admin.to_string(), "pid": std::process::id() });
-        write_whole(file, &text.to_string())
-            .with_context(|| format!("--ports-file: cannot write {}", file.display()))?;
-    }
-    Ok(())
+/// A file that has been written under another name. [`Pending::place`] moves it to its own, so that a reader sees
+/// all of it or nothing.
+#[derive(Debug)]
+pub(super) struct Pending {
+    temp: PathBuf,
+    file: PathBuf,
 }
 
-/// Writes a file so that a reader sees all of it or nothing.
-fn write_whole(file: &Path, text: &str) -> io::Result<()> {
-    let temp = file.with_extension(format!("{}.tmp", std::process::id()));
-    let mut out = std::fs::File::create(&temp)?;
-    out.write_all(text.as_bytes())?;
-    std::fs::rename(&temp, file)
+impl Pending {
+    fn write(file: &Path, text: &str) -> io::Result<Self> {
+        if file.is_dir() {
+            return Err(io::Error::from(io::ErrorKind::IsADirectory));
+        }
+        let pending = Self {
+            temp: file.with_extension(format!("{}.tmp", std::process::id())),
+            file: file.to_owned(),
+        };
+        let mut out = std::fs::File::create(&pending.temp)?;
+        out.write_all(text.as_bytes())?;
+        Ok(pending)
+    }
+
+    /// Moves the file to its place. A failure goes to the log: it must not end a process that serves.
+    pub(super) fn place(self) {
+        if let Err(error) = std::fs::rename(&self.temp, &self.file) {
+            error!(file = %self.file.display(), %error, "cannot write the file");
+        }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        // Gone when it has been placed.
+        let _ = std::fs::remove_file(&self.temp);
+    }
+}
+
+/// The pid file, if there is to be one.
+pub(super) fn pid_file(config: &Config) -> anyhow::Result<Option<Pending>> {
+    let write = |file: &PathBuf| {
+        Pending::write(file, &format!("{}\n", std::process::id()))
+            .with_context(|| format!("server.pid_file: cannot write {}", file.display()))
+    };
+    config.server.pid_file.as_ref().map(write).transpose()
+}
+
+/// The ports file, if there is to be one.
+pub(super) fn ports_file(
+    args: &RunArgs,
+    listeners: &[SocketAddr],
+    admin: SocketAddr,
+) -> anyhow::Result<Option<Pending>> {
+    let write = |file: &PathBuf| {
+        let listeners: Vec<String> = listeners.iter().map(SocketAddr::to_string).collect();
+        let text = json!({
+            "listeners": listeners, "admin": admin.to_string(), "pid": std::process::id()
+        });
+        Pending::write(file, &text.to_string())
+            .with_context(|| format!("--ports-file: cannot write {}", file.display()))
+    };
+    args.ports_file.as_ref().map(write).transpose()
 }
 
 /// Removes the pid file, unless a successor has written its own.

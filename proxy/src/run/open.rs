@@ -1,15 +1,133 @@
-//! What `weir run` opens: logs, tokens, the admin API.
+//! What `weir run` opens before it serves: everything that can fail.
 
 use std::io;
+use std::net::TcpListener;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use tracing::info;
 use tracing_subscriber::EnvFilter;
-use weir_proxy::admin::{Access, AdminState, AuditLog, Readiness, TokenFile};
+use weir_proxy::admin::{self, Access, AuditLog, TlsConfig, TokenFile, UnixSocket};
 use weir_proxy::config::{Config, LogFormat};
-use weir_proxy::engine::Engine;
+use weir_proxy::engine::handover::Inherited;
+use weir_proxy::engine::{Claim, Engine};
 use weir_proxy::observe::access_log::{AccessLog, Format};
+use weir_proxy::observe::metrics::Metrics;
 use weir_proxy::settings::Store;
+
+use super::files::{self, Pending};
+use crate::cli::RunArgs;
+
+/// What is open before the sockets of a running process are asked for.
+pub(super) struct Opened {
+    listeners: Vec<Claim>,
+    admin: Claim,
+    admin_socket: Option<UnixSocket>,
+    pid_file: Option<Pending>,
+    tls: Option<TlsConfig>,
+    access: Access,
+    store: Arc<Store>,
+    engine: Arc<Engine>,
+}
+
+/// All that is needed to serve.
+pub(super) struct Ready {
+    pub(super) engine: Arc<Engine>,
+    pub(super) store: Arc<Store>,
+    pub(super) access: Access,
+    pub(super) tls: Option<TlsConfig>,
+    pub(super) admin: TcpListener,
+    pub(super) admin_socket: Option<UnixSocket>,
+    /// Tell where this process is, as soon as it serves.
+    pub(super) files: Vec<Pending>,
+}
+
+impl Opened {
+    /// Opens logs, tokens, certificates, sockets and the pid file, looks up names, and starts the engine.
+    pub(super) fn open(args: &RunArgs, config: &Config, text: &str) -> anyhow::Result<Self> {
+        let claim = |address| {
+            let claim = Claim::new(address);
+            // Only a successor may get it from another process.
+            if args.upgrade {
+                Ok(claim)
+            } else {
+                claim.opened()
+            }
+        };
+        let admin = claim(config.admin.listen).context("admin.listen")?;
+        let listeners = config.listeners.iter().map(|it| claim(it.address));
+        let listeners = listeners.collect::<Result<_, _>>()?;
+        let access = open_access(config)?;
+        let tls = config.admin.tls.as_ref().map(admin::load_tls).transpose()?;
+        let store = Arc::new(Store::new(config.settings()).map_err(|e| anyhow::anyhow!("{e}"))?);
+        store.read_from(&args.config, text);
+        let log = open_log(config)?;
+        let first = store.current();
+        let metrics = Arc::new(Metrics::new()?);
+        let engine = Engine::new(config, first.revision, &first.settings, metrics, log)?;
+        let engine = Arc::new(engine);
+        store
+            .on_publish({
+                let engine = Arc::clone(&engine);
+                Box::new(move |next| {
+                    engine
+                        .publish(next.revision, &next.settings)
+                        .map_err(|e| e.to_string())
+                })
+            })
+            .map_err(|e| anyhow::anyhow!("{e}"))?;
+        // Last: they make files, which a start that is broken off would leave.
+        let admin_socket = config.admin.socket.as_deref().map(UnixSocket::prepare);
+        Ok(Self {
+            listeners,
+            admin,
+            admin_socket: admin_socket.transpose()?,
+            pid_file: files::pid_file(config)?,
+            tls,
+            access,
+            store,
+            engine,
+        })
+    }
+
+    /// With the sockets that another process has sent, if any. Nothing can fail after this.
+    pub(super) fn ready(
+        mut self,
+        args: &RunArgs,
+        config: &Config,
+        inherited: &mut Inherited,
+    ) -> anyhow::Result<Ready> {
+        let admin = inherited.admin(self.admin.address());
+        let admin = self.admin.settle(admin).context("admin.listen")?;
+        let mut listeners = Vec::new();
+        for claim in self.listeners {
+            let socket = inherited.listener(claim.address());
+            listeners.push(claim.settle(socket)?);
+        }
+        self.engine.listen(listeners)?;
+        if let Some(path) = &config.admin.socket
+            && let Some(socket) = inherited.admin_socket(path)
+        {
+            self.admin_socket = Some(UnixSocket::inherit(path, socket));
+        }
+        if let Some(socket) = &mut self.admin_socket {
+            socket.place()?;
+        }
+        let ports_file = files::ports_file(args, &self.engine.addresses(), admin.local_addr()?)?;
+        for name in inherited.rest() {
+            info!(?name, "the running process listens here; this one does not");
+        }
+        Ok(Ready {
+            engine: self.engine,
+            store: self.store,
+            access: self.access,
+            tls: self.tls,
+            admin,
+            admin_socket: self.admin_socket,
+            files: self.pid_file.into_iter().chain(ports_file).collect(),
+        })
+    }
+}
 
 /// The program's own log goes to standard error; `WEIR_LOG` chooses how much of it.
 pub(super) fn start_log() {
@@ -22,23 +140,8 @@ pub(super) fn start_log() {
         .init();
 }
 
-pub(super) fn admin_state(
-    engine: &Arc<Engine>,
-    store: &Arc<Store>,
-    readiness: Readiness,
-) -> AdminState {
-    let (for_metrics, for_upstreams) = (Arc::clone(engine), Arc::clone(engine));
-    let (for_limits, for_stats) = (Arc::clone(engine), Arc::clone(engine));
-    let (overrides, counted) = (Arc::clone(store), Arc::clone(store));
-    AdminState::new(Arc::clone(store), readiness)
-        .with_metrics(move || for_metrics.metrics_text(overrides.overrides().len() as u64))
-        .with_upstreams(move || for_upstreams.upstreams_json())
-        .with_limits(move || for_limits.limits_json())
-        .with_stats(move || for_stats.stats_json(counted.overrides().len() as u64))
-}
-
 /// Who may use the admin API.
-pub(super) fn open_access(config: &Config) -> anyhow::Result<Access> {
+fn open_access(config: &Config) -> anyhow::Result<Access> {
     let admin = &config.admin;
     let tokens = admin.tokens.as_deref().map(TokenFile::open).transpose();
     let audit = admin.audit_log.as_deref().map(|path| {
@@ -53,7 +156,7 @@ pub(super) fn open_access(config: &Config) -> anyhow::Result<Access> {
     })
 }
 
-pub(super) fn open_log(config: &Config) -> anyhow::Result<Option<AccessLog>> {
+fn open_log(config: &Config) -> anyhow::Result<Option<AccessLog>> {
     let log = &config.access_log;
     if !log.enabled {
         return Ok(None);

@@ -1,89 +1,81 @@
-//! Signals, and the end.
+//! Signals.
 
-use std::sync::Arc;
+use std::io;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
-use tracing::{error, info, warn};
-use weir_proxy::admin::AuditLog;
-use weir_proxy::config::Config;
-use weir_proxy::engine::Engine;
-
-use crate::cli::{EXIT_FAILED, RunArgs};
-use crate::reload::Reloader;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How often `--exit-with-parent` looks whether the parent is there.
 const PARENT_CHECK: Duration = Duration::from_millis(250);
 
-/// Handles signals until one says stop; returns its name.
-pub(super) async fn until_told_to_stop(
-    args: &RunArgs,
-    reloader: &Reloader,
-    audit: Option<&AuditLog>,
-) -> anyhow::Result<&'static str> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut quit = signal(SignalKind::quit())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut user1 = signal(SignalKind::user_defined1())?;
-    loop {
+/// The signals that mean something. From [`Signals::install`] on none of them ends the process by its default
+/// action; those that come before anybody asks are kept.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    hangup: Signal,
+    user1: Signal,
+    /// The parent whose end counts as a signal.
+    parent: Option<u32>,
+}
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Event {
+    /// To end; with its name.
+    Stop(&'static str),
+    /// To hand over to a successor (SIGQUIT).
+    HandOver,
+    /// To read the configuration file again (SIGHUP).
+    Reload,
+    /// To open the logs anew (SIGUSR1).
+    Reopen,
+}
+
+impl Signals {
+    /// Handles the signals from now on.
+    pub(super) fn install(parent: Option<u32>) -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            hangup: signal(SignalKind::hangup())?,
+            user1: signal(SignalKind::user_defined1())?,
+            parent,
+        })
+    }
+
+    /// The next one.
+    pub(super) async fn next(&mut self) -> Event {
         tokio::select! {
-            _ = terminate.recv() => return Ok("SIGTERM"),
-            _ = interrupt.recv() => return Ok("SIGINT"),
-            _ = quit.recv() => return Ok("SIGQUIT"),
-            () = parent_gone(args.exit_with_parent) => return Ok("parent process ended"),
-            _ = hangup.recv() => reloader.on_signal(),
-            _ = user1.recv() => {
-                reloader.engine.reopen_log();
-                if let Some(Err(error)) = audit.map(AuditLog::reopen) {
-                    error!(%error, "cannot open the audit log anew");
-                }
-            }
+            _ = self.terminate.recv() => Event::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Event::Stop("SIGINT"),
+            () = parent_gone(&mut self.parent) => Event::Stop("parent process ended"),
+            _ = self.quit.recv() => Event::HandOver,
+            _ = self.hangup.recv() => Event::Reload,
+            _ = self.user1.recv() => Event::Reopen,
+        }
+    }
+
+    /// The next one that says stop; the others wait for [`Signals::next`].
+    pub(super) async fn stop(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            () = parent_gone(&mut self.parent) => "parent process ended",
         }
     }
 }
 
-/// Resolves when this process has been handed to another parent; never, if none is named. The name comes
+/// Resolves, once, when this process has been handed to another parent; never, if none is named. The name comes
 /// from the parent itself: one that was killed while this process started is noticed too.
-async fn parent_gone(parent: Option<u32>) {
-    let Some(parent) = parent else {
+async fn parent_gone(parent: &mut Option<u32>) {
+    let Some(id) = *parent else {
         return std::future::pending().await;
     };
-    while std::os::unix::process::parent_id() == parent {
+    while std::os::unix::process::parent_id() == id {
         tokio::time::sleep(PARENT_CHECK).await;
     }
-}
-
-/// Gives the listening sockets to a successor that waits for them; `false` if there is none.
-pub(super) fn hand_over(config: &Config, engine: &Engine) -> bool {
-    match engine.hand_over(&config.server.upgrade_socket) {
-        Ok(true) => info!("listening sockets handed over"),
-        Ok(false) => return false,
-        Err(e) => {
-            error!(error = %e, "cannot hand the listening sockets over");
-            return false;
-        }
-    }
-    true
-}
-
-/// Drains off this thread, so that the admin API answers meanwhile. A second signal ends it at once.
-pub(super) async fn drain(engine: Arc<Engine>) -> u32 {
-    let draining = tokio::task::spawn_blocking(move || engine.drain());
-    let again = async {
-        let (Ok(mut terminate), Ok(mut interrupt)) = (
-            signal(SignalKind::terminate()),
-            signal(SignalKind::interrupt()),
-        ) else {
-            return std::future::pending().await;
-        };
-        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-    };
-    tokio::select! {
-        cut = draining => cut.unwrap_or_default(),
-        () = again => {
-            warn!("told to stop again: not waiting any longer");
-            std::process::exit(i32::from(EXIT_FAILED))
-        }
-    }
+    *parent = None;
 }

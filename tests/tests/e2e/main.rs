@@ -41,4 +41,5 @@ mod timeouts;
 mod torture;
 mod tuning;
 mod tuning_table;
+mod upgrading;
 mod watching;

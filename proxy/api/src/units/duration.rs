@@ -2,7 +2,7 @@
 //!
 //! A field of type [`Duration`] takes these with `#[serde(with = "weir_api::units::duration")]`.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
 
@@ -12,6 +12,9 @@ const EXPECTED: &str = "a duration with its unit, such as \"500ms\", \"30s\", \"
 
 /// The longest duration that is read: 10,000 days.
 pub const MAX: Duration = Duration::from_secs(10_000 * 24 * 3600);
+
+/// The last second of the year 9999, since 1970.
+const LAST_SECOND: u64 = 253_402_300_799;
 
 /// Reads `"500ms"`, `"30s"`, `"10m"`, `"1h30m"`, `"0s"`: whole milliseconds.
 ///
@@ -41,10 +44,12 @@ pub fn format_duration(duration: Duration) -> String {
     }
 }
 
-/// Writes a point in time as RFC 3339 has it, in UTC with milliseconds.
+/// Writes a point in time as RFC 3339 has it, in UTC with milliseconds. A clock that is set before 1970 or after
+/// 9999 is shown as the nearest time that can be written.
 #[must_use]
 pub fn format_timestamp(time: std::time::SystemTime) -> String {
-    humantime::format_rfc3339_millis(time).to_string()
+    let latest = UNIX_EPOCH + Duration::from_secs(LAST_SECOND);
+    humantime::format_rfc3339_millis(time.clamp(UNIX_EPOCH, latest)).to_string()
 }
 
 /// Serializes a duration as text.
@@ -70,6 +75,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_wrong_is_no_panic() {
+        let day = Duration::from_secs(86_400);
+        assert_eq!(
+            format_timestamp(UNIX_EPOCH - day),
+            "1970-01-01T00:00:00.000Z"
+        );
+        assert_eq!(
+            format_timestamp(UNIX_EPOCH + Duration::from_secs(LAST_SECOND) + day),
+            "9999-12-31T23:59:59.000Z"
+        );
+    }
 
     #[test]
     fn units_are_understood() {
