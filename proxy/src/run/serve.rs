@@ -21,6 +21,9 @@ use super::upgrade;
 use crate::cli::{EXIT_FAILED, RunArgs};
 use crate::reload::Reloader;
 
+/// Pause between two attempts to take the clients back.
+const RETRY: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// Why serving ends.
 enum End {
     /// Told to stop.
@@ -41,7 +44,7 @@ enum Drained {
 struct AdminServer {
     readiness: Readiness,
     /// Dropped to end it.
-    stop: oneshot::Sender<()>,
+    stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<std::io::Result<()>>,
 }
 
@@ -69,19 +72,26 @@ pub(super) async fn serve(
     let audit = ready.access.audit.clone();
     let reopen = || reopen_logs(&engine, audit.as_deref());
     let mut predecessor = predecessor;
+    let mut again = false;
     loop {
-        engine.accept().context("cannot accept connections")?;
-        let admin = AdminServer::start(&ready, &reloader)?;
+        let mut admin = loop {
+            match begin(&ready, &reloader) {
+                Ok(admin) => break admin,
+                // Nobody else would serve.
+                Err(error) if again => error!("{error:#}; trying again"),
+                Err(error) => return Err(error),
+            }
+            tokio::time::sleep(RETRY).await;
+        };
         announce(&mut ready)?;
         let end = until_the_end(&ready, config, &reloader, signals, &reopen).await;
         admin.readiness.enter(Phase::Draining);
-        let mut admin = Some(admin);
+        if let Some(predecessor) = predecessor.take() {
+            predecessor.leave().await;
+        }
         let mut successor = match end {
             End::Stop(reason) => {
                 info!(reason, "draining");
-                if let Some(predecessor) = predecessor.take() {
-                    predecessor.leave().await;
-                }
                 engine.close_listeners();
                 None
             }
@@ -91,9 +101,7 @@ pub(super) async fn serve(
                 if let Some(socket) = &mut ready.admin_socket {
                     socket.leave_file();
                 }
-                if let Some(admin) = admin.take() {
-                    admin.stop();
-                }
+                admin.stop();
                 Some(successor)
             }
         };
@@ -105,13 +113,12 @@ pub(super) async fn serve(
                         "timeouts.drain is over; connections were cut off"
                     );
                 }
-                if let Some(admin) = admin {
-                    admin.end().await;
-                }
+                admin.end().await;
                 break;
             }
             Drained::TakenBack => {
                 error!("the successor has died; this process serves again");
+                again = true;
                 if let Some(socket) = &mut ready.admin_socket {
                     socket.keep_file();
                 }
@@ -128,6 +135,15 @@ pub(super) async fn serve(
     remove_pid_file(config);
     info!("bye");
     Ok(())
+}
+
+/// Accepts connections of clients and of the admin API.
+fn begin(ready: &Ready, reloader: &Arc<Reloader>) -> anyhow::Result<AdminServer> {
+    let admin = AdminServer::start(ready, reloader)?;
+    let accepting = ready.engine.accept();
+    accepting.context("cannot accept connections")?;
+    admin.readiness.enter(Phase::Ready);
+    Ok(admin)
 }
 
 /// Tells where the proxy can be reached.
@@ -254,22 +270,21 @@ impl AdminServer {
             // A sender that is gone means the same as a signal.
             let _ = stopped.await;
         }));
-        readiness.enter(Phase::Ready);
         Ok(Self {
             readiness,
-            stop,
+            stop: Some(stop),
             task,
         })
     }
 
     /// Accepts no more; what is in flight is finished meanwhile.
-    fn stop(self) {
-        drop(self.stop);
+    fn stop(&mut self) {
+        self.stop = None;
     }
 
     /// Finishes what is in flight.
-    async fn end(self) {
-        drop(self.stop);
+    async fn end(mut self) {
+        self.stop();
         match self.task.await {
             Ok(Err(e)) => error!(error = %e, "admin listener failed"),
             Err(e) => error!(error = %e, "admin task failed"),

@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, Shutdown, recvmsg, sendmsg, shutdown,
-    sockopt::socket_peercred,
 };
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -33,10 +32,7 @@ pub(super) struct Wire {
 impl Wire {
     /// Takes a connection if the process at its other end belongs to `user`.
     pub(super) fn new(stream: UnixStream, user: u32) -> Result<Self, HandOverError> {
-        let theirs = socket_peercred(&stream)
-            .map_err(io::Error::from)?
-            .uid
-            .as_raw();
+        let theirs = stream.peer_cred()?.uid();
         if theirs != user {
             return Err(HandOverError::Foreign { theirs, ours: user });
         }
