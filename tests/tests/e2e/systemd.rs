@@ -238,9 +238,22 @@ async fn the_upgrade_of_a_pair_of_units_refuses_nobody_and_a_failed_one_changes_
     configure("compression.level = 12");
     let (code, said) = pair.upgrade().await;
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("weir@a goes on"), "{said}");
+    assert!(said.contains("weir@a goes on serving"), "{said}");
     assert!(pair.is_active("a").await && !pair.is_active("b").await);
     assert!(!pair.path("b.env").exists());
+
+    // One that it cannot serve, which turns out when it has the sockets.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let text = config("").replace(
+        &format!("listen = '{admin}'"),
+        &format!("listen = '{address}'"),
+    );
+    fs::write(pair.path("proxy.toml"), text).unwrap();
+    let (code, said) = pair.upgrade().await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("weir@a goes on serving"), "{said}");
+    assert!(pair.is_active("a").await && !pair.is_active("b").await);
 
     configure("compression.level = 3");
     let (code, said) = pair.upgrade().await;

@@ -324,3 +324,30 @@ async fn another_user_does_not_get_the_sockets() {
     serves(&mut old, dir.path()).await;
     new.kill().await;
 }
+
+#[tokio::test]
+async fn the_check_finds_places_that_cannot_be_used() {
+    let api = Origin::named("a").await;
+    let dir = tempfile::tempdir().unwrap();
+    let config = upgradable(&api, dir.path());
+    let file = dir.path().join("weir.toml");
+    let check = async |more: &str| {
+        std::fs::write(&file, config.clone().with(more).text()).unwrap();
+        weir_tests::process::run("weir", &["check", file.to_str().unwrap()]).await
+    };
+    let good = check("").await;
+    assert_eq!(good.code, Some(0), "{}", good.stderr);
+    for field in ["admin.socket", "server.pid_file"] {
+        for bad in ["missing/x", "weir.toml/x"] {
+            let bad = dir.path().join(bad);
+            let done = check(&format!("{field} = '{}'", bad.display())).await;
+            assert_eq!(done.code, Some(2), "{}", done.stdout);
+            assert!(done.stderr.contains(field), "{}", done.stderr);
+        }
+        // systemd makes it when it starts the service.
+        let done = check(&format!("{field} = '/run/weir-that-is-not-there/x'")).await;
+        assert_eq!(done.code, Some(0), "{}", done.stderr);
+    }
+    let done = check(&format!("admin.socket = '{}'", file.display())).await;
+    assert_eq!(done.code, Some(2), "{}", done.stdout);
+}
