@@ -77,9 +77,10 @@ async fn a_successor_that_is_killed_at_any_moment_costs_no_request() {
         if round % 2 == 0 {
             old.process.signal(Signal::SIGQUIT);
         } else {
-            // What the one before has left would look like this one.
-            let _ = std::fs::remove_file(dir.path().join("upgrade.sock"));
-            waits(dir.path()).await;
+            eventually("a successor to wait", || {
+                new.stderr().contains("waiting for SIGQUIT")
+            })
+            .await;
             old.process.signal(Signal::SIGQUIT);
         }
         tokio::time::sleep(random(50)).await;
