@@ -13,7 +13,9 @@
 
 mod bucket;
 mod key;
+mod lru_map;
 mod policy;
+mod segments;
 mod zone;
 mod zones;
 

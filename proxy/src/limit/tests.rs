@@ -18,6 +18,7 @@ use super::*;
 
 mod properties;
 mod several;
+mod table;
 
 const KEY: &[u8] = b"a";
 

@@ -1,18 +1,14 @@
 //! The bounded table of buckets of one limit.
 
-use std::{hash::RandomState, time::Duration};
+use std::{thread, time::Duration};
 
-use lru::LruCache;
-use parking_lot::Mutex;
-use smallvec::SmallVec;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     bucket::Bucket,
+    lru_map::LruMap,
     policy::{Decision, Policy},
 };
-
-/// Addresses stay inline in the table.
-type StoredKey = SmallVec<[u8; 16]>;
 
 /// A key takes one place for every started so many bytes, which bounds the memory that long header
 /// values can claim.
@@ -27,10 +23,18 @@ const EXPIRE_AT_ONCE: usize = 2;
 /// How far [`Zone::top`] looks: the busiest keys are among those used last.
 const TOP_SCAN: usize = 2048;
 
+/// How many places [`Zone::set_max_keys`] takes away before it lets requests have the lock again: some
+/// microseconds of work.
+const SHRINK_STEP: usize = 64;
+
+/// A zone with more keys than this is freed on a thread of its own.
+const FREED_AT_ONCE: usize = 4096;
+
 /// The buckets of one limit, least recently used first out when full (nginx: the `zone` of `limit_req_zone`).
 ///
 /// One lock guards the table, as in nginx: it is held for tens of nanoseconds, and it makes the
-/// bound and the order of eviction exact, which shards would only approximate. Buckets keep their level
+/// bound and the order of eviction exact, which shards would only approximate. No operation holds it for long,
+/// however many keys there are: the table grows and shrinks by an entry at a time. Buckets keep their level
 /// whatever changes in the policy.
 #[derive(Debug)]
 pub struct Zone {
@@ -39,8 +43,7 @@ pub struct Zone {
 
 #[derive(Debug)]
 struct Table {
-    /// Hashed with a secret of this process, since a client may choose its key.
-    buckets: LruCache<StoredKey, Bucket, RandomState>,
+    buckets: LruMap<Bucket>,
     places_used: usize,
     places: usize,
     counters: Counters,
@@ -101,7 +104,7 @@ impl Zone {
     pub fn new(max_keys: u32) -> Self {
         Self {
             table: Mutex::new(Table {
-                buckets: LruCache::unbounded_with_hasher(RandomState::new()),
+                buckets: LruMap::new(),
                 places_used: 0,
                 places: places(max_keys),
                 counters: Counters::default(),
@@ -121,7 +124,7 @@ impl Zone {
         let mut table = self.table.lock();
         let admitted = table
             .buckets
-            .get(key)
+            .get_mut(key)
             .is_none_or(|bucket| policy.admits(bucket.excess_with_one_more(policy.rate(), now_ms)));
         if admitted {
             Probe::Within
@@ -139,10 +142,25 @@ impl Zone {
     }
 
     /// Changes how many keys are held; shrinking drops the least recently used.
+    ///
+    /// Shrinking by many takes a while, as a series of small steps between which requests are decided: each sees a
+    /// table within the bound of its moment. When this returns, the new bound holds.
     pub fn set_max_keys(&self, max_keys: u32) {
+        let places = places(max_keys);
         let mut table = self.table.lock();
-        table.places = places(max_keys);
-        table.make_room(0);
+        loop {
+            let surplus = table.places_used.saturating_sub(places);
+            if surplus <= SHRINK_STEP {
+                table.places = places;
+                table.make_room(0);
+                return;
+            }
+            table.places = table.places_used - SHRINK_STEP;
+            table.make_room(0);
+            MutexGuard::unlock_fair(table);
+            thread::yield_now();
+            table = self.table.lock();
+        }
     }
 
     /// Counters and occupancy.
@@ -166,21 +184,32 @@ impl Zone {
     /// The `count` keys furthest ahead of the rate, among the 2,048 used last.
     #[must_use]
     pub fn top(&self, count: usize, policy: &Policy, now_ms: u64) -> Vec<TopKey> {
-        let mut keys: Vec<TopKey> = {
-            let table = self.table.lock();
-            table
-                .buckets
-                .iter()
-                .take(TOP_SCAN)
-                .map(|(key, bucket)| TopKey {
-                    key: key.to_vec(),
-                    excess: bucket.level(policy.rate(), now_ms),
-                })
-                .collect()
-        };
-        keys.sort_by(|a, b| b.excess.cmp(&a.excess).then_with(|| a.key.cmp(&b.key)));
+        let table = self.table.lock();
+        let mut keys: Vec<(u64, &[u8])> = table
+            .buckets
+            .iter()
+            .take(TOP_SCAN)
+            .map(|(key, bucket)| (bucket.level(policy.rate(), now_ms), key))
+            .collect();
+        keys.sort_unstable_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1)));
         keys.truncate(count);
-        keys
+        keys.into_iter()
+            .map(|(excess, key)| TopKey {
+                key: key.to_vec(),
+                excess,
+            })
+            .collect()
+    }
+}
+
+impl Drop for Zone {
+    /// The last request under older settings may be what drops a zone, and must not pay for a million keys.
+    fn drop(&mut self) {
+        let buckets = std::mem::replace(&mut self.table.get_mut().buckets, LruMap::new());
+        if buckets.len() > FREED_AT_ONCE {
+            // Without a thread it is freed here.
+            let _ = thread::Builder::new().spawn(move || drop(buckets));
+        }
     }
 }
 
@@ -224,9 +253,15 @@ impl Table {
     fn insert(&mut self, key: &[u8], policy: &Policy, now_ms: u64) -> Duration {
         self.expire(policy, now_ms);
         let needed = places_of(key).min(self.places);
-        self.make_room(needed);
-        self.buckets
-            .put(StoredKey::from_slice(key), Bucket::first(now_ms));
+        let bucket = Bucket::first(now_ms);
+        self.make_room_but_one(needed);
+        if self.lacks(needed) && !self.buckets.is_empty() {
+            self.release_oldest();
+            self.counters.evicted += 1;
+            self.buckets.replace_oldest(key, bucket);
+        } else {
+            self.buckets.insert(key, bucket);
+        }
         self.places_used += places_of(key);
         Duration::ZERO
     }
@@ -234,7 +269,7 @@ impl Table {
     /// Forgets up to two keys at the far end that nobody will miss.
     fn expire(&mut self, policy: &Policy, now_ms: u64) {
         for _ in 0..EXPIRE_AT_ONCE {
-            match self.buckets.peek_lru() {
+            match self.buckets.oldest() {
                 Some((_, bucket)) if bucket.is_spent(policy.rate(), EXPIRE_AFTER_MS, now_ms) => {
                     self.drop_oldest();
                     self.counters.expired += 1;
@@ -244,17 +279,39 @@ impl Table {
         }
     }
 
+    fn lacks(&self, needed: usize) -> bool {
+        self.places_used + needed > self.places
+    }
+
     /// Drops the least recently used keys until `needed` places are free.
     fn make_room(&mut self, needed: usize) {
-        while self.places_used + needed > self.places && !self.buckets.is_empty() {
+        while self.lacks(needed) && !self.buckets.is_empty() {
+            self.drop_oldest();
+            self.counters.evicted += 1;
+        }
+    }
+
+    /// The same, save for the last key that has to go: the new one takes its place in the table.
+    fn make_room_but_one(&mut self, needed: usize) {
+        while let Some((key, _)) = self.buckets.oldest() {
+            let released = self.places_used.saturating_sub(places_of(key));
+            if released + needed <= self.places {
+                return;
+            }
             self.drop_oldest();
             self.counters.evicted += 1;
         }
     }
 
     fn drop_oldest(&mut self) {
-        if let Some((key, _)) = self.buckets.pop_lru() {
-            self.places_used = self.places_used.saturating_sub(places_of(&key));
+        self.release_oldest();
+        self.buckets.pop_oldest();
+    }
+
+    /// Gives the places of the least recently used key back.
+    fn release_oldest(&mut self) {
+        if let Some((key, _)) = self.buckets.oldest() {
+            self.places_used = self.places_used.saturating_sub(places_of(key));
         }
     }
 }
