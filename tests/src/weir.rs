@@ -30,6 +30,8 @@ pub struct Weir {
 #[derive(Debug, Clone)]
 pub struct Builder {
     config: Table,
+    /// Limit on file descriptors, soft and hard.
+    descriptors: Option<u32>,
 }
 
 /// Anything with an address that can stand behind the proxy.
@@ -52,6 +54,7 @@ impl Weir {
             .collect();
         Builder {
             config: Table::new(),
+            descriptors: None,
         }
         .with(&format!(
             "server.threads = 1
@@ -150,6 +153,13 @@ impl Builder {
         self.with(&format!("upstream.api.servers = [{}]", servers.join(", ")))
     }
 
+    /// Starts it under a limit on file descriptors (`ulimit -n`).
+    #[must_use]
+    pub fn with_descriptors(mut self, limit: u32) -> Self {
+        self.descriptors = Some(limit);
+        self
+    }
+
     /// Starts the proxy and waits until it is ready.
     pub async fn start(self) -> Weir {
         let (mut process, dir) = self.spawn(&[]);
@@ -198,7 +208,15 @@ impl Builder {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("weir.toml");
         std::fs::write(&file, self.config.to_string()).unwrap();
-        let mut command = Command::new(program("weir"));
+        let mut command = match self.descriptors {
+            None => Command::new(program("weir")),
+            Some(limit) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\"")]);
+                shell.arg(program("weir"));
+                shell
+            }
+        };
         command
             .args(["run", "--ports-file"])
             .arg(dir.path().join(PORTS));

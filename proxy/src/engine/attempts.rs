@@ -9,7 +9,7 @@ use super::call::{Call, Fate};
 use super::client::ClientError;
 use super::exchange::{Done, Failure, Plan, Progress, exchange};
 use super::forward::{Forward, RequestBody, write_head};
-use super::slots::Side;
+use super::room::NoConnection;
 use super::snapshot::{RoutePlan, UpstreamPlan};
 use super::upstream::{ConnectError, UpstreamConn};
 use crate::limit::monotonic_ms;
@@ -208,15 +208,10 @@ impl Call<'_> {
         }
         self.record.tries += 1;
         let settings = &self.snapshot.settings;
-        let Some(slot) = self.shared.room(Side::Upstream, self.snapshot).await else {
-            self.record.error = Some("connections.max reached".into());
-            return Err(Trouble::Full);
-        };
         let started = Instant::now();
         let connecting =
             self.shared
-                .connector
-                .connect(pick.address(), settings.timeouts.connect, slot);
+                .connect(pick.address(), settings.timeouts.connect, self.snapshot);
         let connected = if self.client.is_body_done() {
             tokio::select! {
                 biased;
@@ -233,14 +228,22 @@ impl Call<'_> {
                 plan.metrics.opened.inc();
                 Ok(conn)
             }
-            Err(e) => {
+            Err(NoConnection::Full) => {
+                self.record.error = Some("connections.max reached".into());
+                Err(Trouble::Full)
+            }
+            Err(NoConnection::Connect(e)) => {
+                self.record.error = Some(e.to_string());
+                // What this machine lacks is no failure of the server.
+                let status = match e {
+                    ConnectError::Exhausted(_) => return Err(Trouble::Full),
+                    ConnectError::NoPort(_) => return Err(Trouble::Retry(502)),
+                    ConnectError::Timeout => 504,
+                    ConnectError::Failed(_) => 502,
+                };
                 pick.fail(monotonic_ms());
                 plan.metrics.failed.inc();
-                self.record.error = Some(e.to_string());
-                Err(Trouble::Retry(match e {
-                    ConnectError::Timeout => 504,
-                    ConnectError::Failed(_) | ConnectError::Exhausted(_) => 502,
-                }))
+                Err(Trouble::Retry(status))
             }
         }
     }
@@ -270,7 +273,7 @@ impl Call<'_> {
 enum Trouble {
     /// The server could not be reached; the status, should no other be tried.
     Retry(u16),
-    /// `connections.max` is reached.
+    /// `connections.max` is reached, or there are no descriptors.
     Full,
     Client(ClientError),
 }

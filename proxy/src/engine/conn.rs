@@ -184,7 +184,7 @@ async fn first_bytes(
             () = &mut reclaimed => {
                 // The shortage that this wake-up was for may be over.
                 let max = shared.snapshot.load().settings.connections.max;
-                if shared.slots.is_short(max) {
+                if shared.slots.should_close(max) {
                     return false;
                 }
             }

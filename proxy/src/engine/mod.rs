@@ -9,6 +9,7 @@ mod call;
 mod client;
 mod coalesce;
 mod conn;
+mod descriptors;
 mod exchange;
 mod forward;
 mod health;
@@ -37,6 +38,7 @@ use weir_api::config::{Config, Route};
 use weir_api::settings::Settings;
 
 use self::conn::Front;
+use self::descriptors::Descriptors;
 use self::listen::Listeners;
 pub use self::listen::{BindError, Claim, handover};
 use self::request::Shared;
@@ -86,6 +88,8 @@ impl Engine {
     ) -> Result<Self, PublishError> {
         let compiler = Compiler::new(Arc::clone(&metrics));
         let first = compiler.compile(revision, settings, &config.routes)?;
+        let descriptors = Descriptors::raise();
+        descriptors.compare(settings.connections.max);
         let shared = Arc::new(Shared {
             compiler,
             snapshot: ArcSwap::from_pointee(first),
@@ -93,7 +97,8 @@ impl Engine {
             routes: Mutex::new(config.routes.clone()),
             metrics,
             access_log,
-            slots: Arc::new(Slots::default()),
+            slots: Arc::new(Slots::new(descriptors.room())),
+            descriptors,
             connector: Connector::new(),
             ids: RequestIds::new(),
             draining: AtomicBool::new(false),
@@ -183,6 +188,7 @@ impl Engine {
     /// [`PublishError`]; then everything is as it was.
     pub fn publish(&self, revision: u64, settings: &Arc<Settings>) -> Result<(), PublishError> {
         self.shared.publish(revision, settings)?;
+        self.shared.descriptors.compare(settings.connections.max);
         // What is idle above a lowered limit goes now; what is busy stays until it is done.
         self.shared.slots.shed(settings.connections.max);
         sweep_pools(&self.shared);

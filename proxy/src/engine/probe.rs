@@ -76,17 +76,16 @@ impl Probe {
 
     async fn ask(&self, shared: &Shared) -> Result<(UpstreamConn, ResponseHead), CheckResult> {
         // Counted like every connection, and never refused: a proxy that is full must not find its servers ill.
-        let slot = shared
-            .slots
-            .take(Side::Upstream, u32::MAX)
-            .ok_or_else(|| CheckResult::Skipped("too many connections".to_owned()))?;
+        let slot = shared.slots.take_anyway(Side::Upstream);
         let connecting = shared.connector.connect(self.address, self.timeout, slot);
         let mut conn = connecting.await.map_err(|e| match e {
             ConnectError::Timeout => CheckResult::Timeout(self.timeout),
             ConnectError::Failed(why) => {
                 CheckResult::Connect(format!("cannot connect: {}", cause(&why)))
             }
-            ConnectError::Exhausted(why) => CheckResult::Skipped(cause(&why).to_owned()),
+            ConnectError::Exhausted(why) | ConnectError::NoPort(why) => {
+                CheckResult::Skipped(cause(&why).to_owned())
+            }
         })?;
         let broken = |e: io::Error| match e.kind() {
             io::ErrorKind::TimedOut => CheckResult::Timeout(self.timeout),

@@ -67,6 +67,7 @@ impl Engine {
             u64::from(slots.upstream()),
             idle,
         );
+        metrics.set_most_connections(slots.effective(snapshot.settings.connections.max));
         metrics.set_settings(snapshot.revision, overrides);
         if let Some(log) = &self.shared.access_log {
             metrics.set_log_dropped(log.dropped());

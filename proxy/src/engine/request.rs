@@ -16,6 +16,7 @@ use weir_api::settings::Settings;
 
 use super::call::{Call, Fate, Record};
 use super::client::{Client, ClientError, ClientTimeouts};
+use super::descriptors::Descriptors;
 use super::slots::Slots;
 use super::snapshot::{CompileError, Compiler, Snapshot};
 use super::upstream::Connector;
@@ -39,6 +40,7 @@ pub(super) struct Shared {
     pub(super) metrics: Arc<Metrics>,
     pub(super) access_log: Option<AccessLog>,
     pub(super) slots: Arc<Slots>,
+    pub(super) descriptors: Descriptors,
     pub(super) connector: Connector,
     pub(super) ids: RequestIds,
     /// The process is about to end: connections close after their next answer.

@@ -1,9 +1,30 @@
 //! Room for one more connection when `connections.max` is reached: whoever is idle gives way
 //! (`docs/decisions/0005-at-the-connection-limit.md`).
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use super::request::Shared;
 use super::slots::{Side, Slot};
 use super::snapshot::Snapshot;
+use super::upstream::{ConnectError, UpstreamConn};
+
+/// For how long a new connection waits for the descriptors of idle ones.
+const DESCRIPTOR_WITHIN: Duration = Duration::from_millis(250);
+
+/// How long to wait for a connection to close before the next try, where there was no descriptor.
+pub(super) const TRY_AGAIN: Duration = Duration::from_millis(10);
+
+/// Why there is no new connection to a server.
+#[derive(Debug)]
+pub(super) enum NoConnection {
+    /// `connections.max` is reached, and nobody is idle.
+    Full,
+    /// Connecting failed.
+    Connect(ConnectError),
+}
 
 impl Shared {
     /// A place for a connection. At the limit, that of an idle client connection, which takes a moment, or else that
@@ -24,6 +45,33 @@ impl Shared {
             }
         }
         None
+    }
+
+    /// A new connection to a server, opened within `limit`. At the limit, and where there is no descriptor for it,
+    /// idle connections give way.
+    pub(super) async fn connect(
+        &self,
+        address: SocketAddr,
+        limit: Duration,
+        snapshot: &Snapshot,
+    ) -> Result<UpstreamConn, NoConnection> {
+        let deadline = Instant::now() + DESCRIPTOR_WITHIN;
+        loop {
+            let slot = self.room(Side::Upstream, snapshot).await;
+            let slot = slot.ok_or(NoConnection::Full)?;
+            match self.connector.connect(address, limit, slot).await {
+                Err(ConnectError::Exhausted(_)) if Instant::now() < deadline && self.make_way() => {
+                    self.slots.freed_within(TRY_AGAIN).await;
+                }
+                connected => return connected.map_err(NoConnection::Connect),
+            }
+        }
+    }
+
+    /// Lets an idle connection give its descriptor up, where there is none for another: a client's, or else one to
+    /// a server. `false`: none is idle.
+    pub(super) fn make_way(&self) -> bool {
+        self.slots.ask_one_to_close() || close_oldest_idle(&self.snapshot.load(), 0)
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 const GIVES_WAY_WITHIN: Duration = Duration::from_millis(250);
 
 /// Open connections of the process, client and upstream together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Slots {
     clients: AtomicU32,
     upstream: AtomicU32,
@@ -24,6 +24,10 @@ pub(super) struct Slots {
     reclaim: Notify,
     /// Wakes those who wait, when a place is given back.
     freed: Notify,
+    /// How many idle client connections are to close because there was no descriptor, whatever the limit says.
+    owed: AtomicU32,
+    /// How many connections there are descriptors for.
+    room: u32,
 }
 
 /// Which side a connection is on.
@@ -50,6 +54,30 @@ enum Full {
 }
 
 impl Slots {
+    /// No more than `room` places, whatever `max` says later.
+    pub(super) fn new(room: u32) -> Self {
+        Self {
+            clients: AtomicU32::new(0),
+            upstream: AtomicU32::new(0),
+            idle: AtomicU32::new(0),
+            waiting: AtomicU32::new(0),
+            reclaim: Notify::new(),
+            freed: Notify::new(),
+            owed: AtomicU32::new(0),
+            room,
+        }
+    }
+
+    /// How many connections are held under `connections.max`.
+    pub(super) fn effective(&self, max: u32) -> u32 {
+        max.min(self.room)
+    }
+
+    /// Takes a place, also above the limit.
+    pub(super) fn take_anyway(self: &Arc<Self>, side: Side) -> Slot {
+        self.occupy(side)
+    }
+
     /// Takes a place, or `None` when `max` are open.
     ///
     /// When few places are left (a sixteenth, as in nginx), the longest idle client connection is
@@ -76,7 +104,7 @@ impl Slots {
             tokio::pin!(freed);
             // First, so that no place that comes back from here on is missed.
             freed.as_mut().enable();
-            if self.open() < max {
+            if self.open() < self.effective(max) {
                 return Some(self.occupy(side));
             }
             tokio::time::timeout_at(deadline, freed).await.ok()?;
@@ -90,7 +118,7 @@ impl Slots {
         if asked {
             self.reclaim.notify_one();
         }
-        if self.open() < max {
+        if self.open() < self.effective(max) {
             return Ok(self.occupy(side));
         }
         Err(if asked { Full::Asked } else { Full::NobodyIdle })
@@ -108,14 +136,48 @@ impl Slots {
     /// none is idle.
     pub(super) fn shed(&self, max: u32) {
         let idle = self.idle.load(Ordering::Relaxed);
-        for _ in 0..self.open().saturating_sub(max).min(idle) {
+        for _ in 0..self.open().saturating_sub(self.effective(max)).min(idle) {
             self.reclaim.notify_one();
         }
     }
 
     /// Whether few places are left.
     pub(super) fn is_short(&self, max: u32) -> bool {
+        let max = self.effective(max);
         self.open() + max / 16 >= max
+    }
+
+    /// Asks the client connection that has been idle the longest to close, because there is no descriptor for
+    /// another one. `false`: none is idle.
+    pub(super) fn ask_one_to_close(&self) -> bool {
+        let idle = self.idle.load(Ordering::SeqCst);
+        if idle == 0 {
+            return false;
+        }
+        // One that got a request meanwhile does not hear of it: no more are owed than can pay.
+        let more = |owed: u32| Some(owed.saturating_add(1).min(idle));
+        let _ = self
+            .owed
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, more);
+        self.reclaim.notify_one();
+        true
+    }
+
+    /// Whether an idle client connection that has been woken should close.
+    pub(super) fn should_close(&self, max: u32) -> bool {
+        let owed = self
+            .owed
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |owed| {
+                owed.checked_sub(1)
+            });
+        owed.is_ok() || self.is_short(max)
+    }
+
+    /// Waits until a place is given back, for `limit` at most.
+    pub(super) async fn freed_within(&self, limit: Duration) {
+        let _waiting = Tally::of(&self.waiting);
+        // Either is as good.
+        let _ = tokio::time::timeout(limit, self.freed.notified()).await;
     }
 
     /// Counts a client connection as idle until the result is dropped.
@@ -182,7 +244,7 @@ mod tests {
 
     #[test]
     fn places_come_back_on_drop() {
-        let slots = Arc::new(Slots::default());
+        let slots = Arc::new(Slots::new(u32::MAX));
         let held: Vec<_> = (0..16)
             .map(|_| slots.take(Side::Client, 16).unwrap())
             .collect();
@@ -192,9 +254,31 @@ mod tests {
         assert!(slots.take(Side::Upstream, 16).is_some());
     }
 
+    #[test]
+    fn there_are_never_more_places_than_descriptors() {
+        let slots = Arc::new(Slots::new(4));
+        let held: Vec<_> = (0..4)
+            .filter_map(|_| slots.take(Side::Client, 1000))
+            .collect();
+        assert_eq!(held.len(), 4);
+        assert!(slots.take(Side::Upstream, 1000).is_none());
+        let _check = slots.take_anyway(Side::Upstream);
+        assert_eq!(slots.upstream(), 1);
+    }
+
+    #[test]
+    fn want_of_descriptors_closes_as_many_as_are_idle_and_no_more() {
+        let slots = Arc::new(Slots::new(u32::MAX));
+        assert!(!slots.ask_one_to_close(), "nobody is idle");
+        let _idle = (slots.idle(), slots.idle());
+        assert!((0..3).all(|_| slots.ask_one_to_close()));
+        assert!(slots.should_close(1000) && slots.should_close(1000));
+        assert!(!slots.should_close(1000), "there are places enough");
+    }
+
     #[tokio::test]
     async fn a_shortage_wakes_the_idle_and_nobody_who_comes_later() {
-        let slots = Arc::new(Slots::default());
+        let slots = Arc::new(Slots::new(u32::MAX));
         let mut held: Vec<_> = (0..16).map(|_| slots.take(Side::Client, 16)).collect();
         assert!(slots.is_short(16));
         let late = slots.reclaim().notified();
@@ -213,7 +297,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_waits_gets_the_place_that_an_idle_client_gives_up() {
-        let slots = Arc::new(Slots::default());
+        let slots = Arc::new(Slots::new(u32::MAX));
         let mut held: Vec<_> = (0..16).map(|_| slots.take(Side::Client, 16)).collect();
         assert!(
             slots.take_soon(Side::Upstream, 16).await.is_none(),
@@ -235,7 +319,7 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_waits_for_ever_and_no_more_wait_than_are_idle() {
-        let slots = Arc::new(Slots::default());
+        let slots = Arc::new(Slots::new(u32::MAX));
         let _held: Vec<_> = (0..16).map(|_| slots.take(Side::Client, 16)).collect();
         let _stays = slots.idle();
         let first = slots.take_soon(Side::Client, 16);

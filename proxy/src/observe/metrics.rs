@@ -36,6 +36,7 @@ pub struct Metrics {
     /// Health checks.
     pub checks: CheckMetrics,
     connections: IntGaugeVec,
+    most_connections: IntGauge,
     /// Client connections refused because `connections.max` was reached.
     pub refused: IntCounter,
     /// Requests being worked on.
@@ -190,6 +191,13 @@ impl Metrics {
                 "Open connections: client, upstream, upstream_idle (part of upstream).",
                 &["side"],
             )?,
+            most_connections: register(
+                r,
+                IntGauge::new(
+                    "weir_connections_max",
+                    "Most connections held: connections.max, or what the limit on file descriptors leaves room for.",
+                )?,
+            )?,
             refused: register(
                 r,
                 IntCounter::new(
@@ -318,6 +326,11 @@ impl Metrics {
             &self.connections.with_label_values(&["upstream_idle"]),
             upstream_idle,
         );
+    }
+
+    /// Tells how many connections are held at most.
+    pub fn set_most_connections(&self, most: u32) {
+        self.most_connections.set(i64::from(most));
     }
 
     /// Tells the settings in force.

@@ -17,6 +17,7 @@ mod containers;
 mod containers_bench;
 mod ctl;
 mod dashboard;
+mod descriptors;
 mod edge;
 mod headers;
 mod health;

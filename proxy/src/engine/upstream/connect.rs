@@ -21,9 +21,12 @@ pub(in super::super) enum ConnectError {
     /// Refused, unreachable, …
     #[error("connect failed: {0}")]
     Failed(String),
-    /// This machine has no descriptor, port or memory left for it.
+    /// This machine has no descriptor or memory left for it: no failure of the server.
     #[error("connect failed: {0}")]
     Exhausted(String),
+    /// This machine has no port left towards this address: no failure of the server.
+    #[error("connect failed: {0}")]
+    NoPort(String),
 }
 
 /// Opens connections.
@@ -63,32 +66,40 @@ fn classify(e: &Error) -> ConnectError {
     let timed_out = cause.is_some_and(|io| io.kind() == io::ErrorKind::TimedOut);
     if timed_out || matches!(e.etype(), ErrorType::ConnectTimedout) {
         ConnectError::Timeout
-    } else if cause.is_some_and(is_exhaustion) {
-        ConnectError::Exhausted(e.to_string())
     } else {
-        ConnectError::Failed(e.to_string())
+        let why = e.to_string();
+        match cause.and_then(io::Error::raw_os_error).map(Errno::from_raw) {
+            Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
+                ConnectError::Exhausted(why)
+            }
+            Some(Errno::EADDRNOTAVAIL) => ConnectError::NoPort(why),
+            _ => ConnectError::Failed(why),
+        }
     }
-}
-
-fn is_exhaustion(e: &io::Error) -> bool {
-    let Some(code) = e.raw_os_error() else {
-        return false;
-    };
-    matches!(
-        Errno::from_raw(code),
-        Errno::EMFILE | Errno::ENFILE | Errno::EADDRNOTAVAIL | Errno::ENOBUFS | Errno::ENOMEM
-    )
 }
 
 #[cfg(test)]
 mod tests {
+    use pingora::OrErr as _;
+
     use super::*;
 
     #[test]
     fn a_machine_that_is_full_is_told_from_a_server_that_refuses() {
-        let is = |code: Errno| is_exhaustion(&io::Error::from_raw_os_error(code as i32));
-        assert!(is(Errno::EMFILE) && is(Errno::EADDRNOTAVAIL));
-        assert!(!is(Errno::ECONNREFUSED) && !is(Errno::EHOSTUNREACH));
-        assert!(!is_exhaustion(&io::ErrorKind::TimedOut.into()));
+        let classified = |code: Errno| {
+            let e = Err::<(), _>(io::Error::from_raw_os_error(code as i32));
+            e.or_err(ErrorType::ConnectError, "cannot connect")
+                .map_err(|e| classify(&e))
+        };
+        for code in [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM] {
+            assert!(matches!(classified(code), Err(ConnectError::Exhausted(_))));
+        }
+        let no_port = classified(Errno::EADDRNOTAVAIL);
+        assert!(matches!(no_port, Err(ConnectError::NoPort(_))));
+        for code in [Errno::ECONNREFUSED, Errno::EHOSTUNREACH] {
+            assert!(matches!(classified(code), Err(ConnectError::Failed(_))));
+        }
+        let timeout = classified(Errno::ETIMEDOUT);
+        assert!(matches!(timeout, Err(ConnectError::Timeout)));
     }
 }
