@@ -8,23 +8,18 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
 
-use async_trait::async_trait;
 use bytes::BytesMut;
-use pingora::apps::ServerApp;
 use pingora::protocols::Stream;
-use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::time::Sleep;
 
 use super::coalesce::Coalesce;
 use super::request::{Arrival, Shared, serve};
 use super::respond::raw;
-use super::slots::Side;
 use weir_http1::{HeadSummary, check_head, head_end};
 
 /// Size of one read while a head is awaited.
@@ -32,50 +27,32 @@ const READ_SIZE: usize = 8 * 1024;
 /// How long a client gets to take an answer to a head that was refused.
 const REFUSAL_LIMIT: Duration = Duration::from_secs(1);
 
-/// The application behind a listener.
-pub(super) struct Front {
-    pub(super) shared: Arc<Shared>,
-}
-
-#[async_trait]
-impl ServerApp for Front {
-    async fn process_new(
-        self: &Arc<Self>,
-        stream: Stream,
-        _shutdown: &ShutdownWatch,
-    ) -> Option<Stream> {
-        let shared = &self.shared;
-        let admitted = {
-            let snapshot = shared.snapshot.load_full();
-            shared.room(Side::Client, &snapshot).await
+/// Serves the requests of a connection that has been admitted, until it closes.
+pub(super) async fn serve_client(shared: &Shared, stream: Stream, peer: SocketAddr) {
+    let mut stream = Box::new(Coalesce::new(stream));
+    let mut timer = Timer::new();
+    let mut input = BytesMut::new();
+    let mut fresh = true;
+    loop {
+        let arrival =
+            match await_head(shared, &mut stream, &mut input, &mut timer, peer, fresh).await {
+                Head::Complete(arrival) => arrival,
+                Head::Refused(status) => {
+                    shared.log_refused(peer, status, &input);
+                    refuse(&mut stream, status).await;
+                    return;
+                }
+                Head::Closed => return,
+            };
+        // Boxed, so that an idle connection does not carry the room of a busy one.
+        let served = Box::pin(serve(shared, stream, std::mem::take(&mut input), arrival)).await;
+        let Some((back, rest)) = served else { return };
+        let Ok(back) = back.into_any().downcast() else {
+            return;
         };
-        let Some(_slot) = admitted else {
-            shared.metrics.refused.inc();
-            return None;
-        };
-        let peer = *stream.get_socket_digest()?.peer_addr()?.as_inet()?;
-        let mut stream = Box::new(Coalesce::new(stream));
-        let mut timer = Timer::new();
-        let mut input = BytesMut::new();
-        let mut fresh = true;
-        loop {
-            let arrival =
-                match await_head(shared, &mut stream, &mut input, &mut timer, peer, fresh).await {
-                    Head::Complete(arrival) => arrival,
-                    Head::Refused(status) => {
-                        shared.log_refused(peer, status, &input);
-                        refuse(&mut stream, status).await;
-                        return None;
-                    }
-                    Head::Closed => return None,
-                };
-            // Boxed, so that an idle connection does not carry the room of a busy one.
-            let served = Box::pin(serve(shared, stream, std::mem::take(&mut input), arrival)).await;
-            let (back, rest) = served?;
-            stream = back.into_any().downcast().ok()?;
-            input = rest;
-            fresh = false;
-        }
+        stream = back;
+        input = rest;
+        fresh = false;
     }
 }
 

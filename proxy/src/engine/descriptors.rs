@@ -7,12 +7,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors kept back: admin connections, log files that are opened anew, a hand-over, and clients that have
-/// been accepted but not admitted yet ([`super::listen::MAX_ARRIVING`]).
-const RESERVE: u32 = 128;
+/// Descriptors kept back: 256 for admin connections, the rest for log files that are opened anew, look-ups, a
+/// hand-over, and clients that have been accepted but not admitted yet ([`super::listen::accept::MAX_ARRIVING`]).
+const RESERVE: u32 = 320;
 
 /// Assumed to be open if the system does not say: standard streams, listeners, event loops, logs.
 const OPEN_UNKNOWN: u32 = 48;
+
+/// An event loop and its wake-ups.
+const PER_THREAD: usize = 4;
+
+/// Our handle and that of the thread that accepts.
+const PER_LISTENER: usize = 2;
 
 /// How few connections a limit leaves at worst.
 const LEAST: u32 = 8;
@@ -29,8 +35,9 @@ pub(super) struct Descriptors {
 }
 
 impl Descriptors {
-    /// Raises the soft limit to the hard one, and looks how many descriptors are open.
-    pub(super) fn raise() -> Self {
+    /// Raises the soft limit to the hard one, and looks how many descriptors are open. So many threads and listeners
+    /// are going to be opened.
+    pub(super) fn raise(threads: usize, listeners: usize) -> Self {
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
         let raised = Rlimit {
             current: maximum,
@@ -46,6 +53,8 @@ impl Descriptors {
         let open = std::fs::read_dir("/proc/self/fd").map_or(OPEN_UNKNOWN, |open| {
             u32::try_from(open.count()).unwrap_or(u32::MAX)
         });
+        let to_come = u32::try_from(PER_THREAD * threads + PER_LISTENER * listeners);
+        let open = open.saturating_add(to_come.unwrap_or(u32::MAX));
         Self::new(
             limit.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX)),
             open,
@@ -96,7 +105,8 @@ mod tests {
 
     #[test]
     fn connections_get_what_is_neither_open_nor_kept_back() {
-        assert_eq!(Descriptors::new(Some(1024), 20).room(), 1024 - 20 - RESERVE);
+        assert_eq!(Descriptors::new(Some(4096), 20).room(), 4096 - 20 - RESERVE);
+        assert_eq!(Descriptors::new(Some(1024), 20).room(), 1024 - 20 - 256);
         assert_eq!(Descriptors::new(Some(64), 20).room(), 28);
         assert_eq!(Descriptors::new(Some(20), 20).room(), LEAST);
         assert_eq!(Descriptors::new(None, 20).room(), u32::MAX);

@@ -1,6 +1,6 @@
 //! The engine: the only part that knows pingora.
 //!
-//! pingora provides the listeners, the runtime, the client's HTTP session and the connector; what
+//! pingora provides the runtime, the client's HTTP session and the connector; what
 //! happens between a request and its answer is this crate's own (see
 //! `docs/decisions/0001-engine-on-pingora-core.md`).
 
@@ -31,15 +31,14 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use pingora::services::Service as _;
 use pingora_runtime::Runtime;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use weir_api::config::{Config, Route};
 use weir_api::settings::Settings;
 
-use self::conn::Front;
 use self::descriptors::Descriptors;
 use self::listen::Listeners;
+use self::listen::accept::{Accepting, Acceptors};
 pub use self::listen::{BindError, Claim, handover};
 use self::request::Shared;
 use self::slots::Slots;
@@ -67,10 +66,8 @@ pub struct PublishError(#[from] snapshot::CompileError);
 /// The proxy at work.
 pub struct Engine {
     shared: Arc<Shared>,
-    threads: usize,
     listeners: Mutex<Listeners>,
-    /// Ends the accept loops that run.
-    stop: Mutex<Option<watch::Sender<bool>>>,
+    acceptors: Acceptors,
     runtime: Mutex<Option<Runtime>>,
 }
 
@@ -88,7 +85,11 @@ impl Engine {
     ) -> Result<Self, PublishError> {
         let compiler = Compiler::new(Arc::clone(&metrics));
         let first = compiler.compile(revision, settings, &config.routes)?;
-        let descriptors = Descriptors::raise();
+        let threads = match config.server.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            n => n,
+        };
+        let descriptors = Descriptors::raise(threads, config.listeners.len());
         descriptors.compare(settings.connections.max);
         let shared = Arc::new(Shared {
             compiler,
@@ -104,12 +105,9 @@ impl Engine {
             draining: AtomicBool::new(false),
             closing: AtomicBool::new(false),
         });
-        let threads = match config.server.threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            n => n,
-        };
         // Without work stealing a connection stays on one thread, and so does its memory.
         let runtime = Runtime::new_no_steal(threads, "weir");
+        let acceptors = Acceptors::new(&runtime, &shared);
         runtime.get_handle().spawn(sweep(Arc::clone(&shared)));
         runtime
             .get_handle()
@@ -119,9 +117,8 @@ impl Engine {
             .spawn(health::check_servers(Arc::clone(&shared)));
         Ok(Self {
             shared,
-            threads,
             listeners: Mutex::default(),
-            stop: Mutex::new(None),
+            acceptors,
             runtime: Mutex::new(Some(runtime)),
         })
     }
@@ -143,28 +140,15 @@ impl Engine {
         let sockets = self.listeners.lock().handles()?;
         self.shared.draining.store(false, Ordering::Release);
         self.shared.closing.store(false, Ordering::Release);
-        let front = Front {
-            shared: Arc::clone(&self.shared),
-        };
-        let (mut service, fds) = listen::service(sockets, front);
-        let (stop, stopped) = watch::channel(false);
-        *self.stop.lock() = Some(stop);
-        let threads = self.threads;
-        if let Some(runtime) = &*self.runtime.lock() {
-            runtime.get_handle().spawn(async move {
-                service.start_service(Some(fds), stopped, threads).await;
-            });
-        }
+        let sockets = sockets.into_iter().map(|(_, socket)| socket);
+        self.acceptors.start(sockets.collect());
         Ok(())
     }
 
     /// Leaves further connections to a process that shares the sockets. They stay open.
     pub fn stop_accepting(&self) {
         self.shared.draining.store(true, Ordering::Release);
-        if let Some(stop) = self.stop.lock().take() {
-            // Nobody receives this if the listeners have ended by themselves.
-            let _ = stop.send(true);
-        }
+        self.acceptors.close(Accepting::HandedOver);
     }
 
     /// Where clients can connect, in the order of the file.
@@ -214,9 +198,11 @@ impl Engine {
         }
     }
 
-    /// Closes the listening sockets: clients are refused, unless another process shares them.
+    /// Closes the listening sockets: clients are refused, unless another process shares them. Those that are in the
+    /// queue of a socket which is not shared are still served.
     pub fn close_listeners(&self) {
-        self.stop_accepting();
+        self.shared.draining.store(true, Ordering::Release);
+        self.acceptors.close(Accepting::Closing);
         *self.listeners.lock() = Listeners::default();
     }
 
@@ -228,7 +214,7 @@ impl Engine {
     pub fn drain(&self, called_back: &AtomicBool) -> Option<u32> {
         let limit = self.shared.snapshot.load().settings.timeouts.drain;
         let started = Instant::now();
-        while self.shared.slots.clients() > 0 && started.elapsed() < limit {
+        while self.acceptors.are_busy() && started.elapsed() < limit {
             if called_back.load(Ordering::Acquire) {
                 return None;
             }

@@ -23,9 +23,9 @@ const EXPIRE_AT_ONCE: usize = 2;
 /// How far [`Zone::top`] looks: the busiest keys are among those used last.
 const TOP_SCAN: usize = 2048;
 
-/// How many places [`Zone::set_max_keys`] takes away before it lets requests have the lock again: some
-/// microseconds of work.
-const SHRINK_STEP: usize = 64;
+/// How many places [`Zone::set_max_keys`] takes away before it lets requests have the lock again: about a tenth of
+/// a millisecond of work.
+const SHRINK_STEP: usize = 512;
 
 /// A zone with more keys than this is freed on a thread of its own.
 const FREED_AT_ONCE: usize = 4096;
@@ -157,8 +157,8 @@ impl Zone {
             }
             table.places = table.places_used - SHRINK_STEP;
             table.make_room(0);
+            // Whoever waits gets the lock now.
             MutexGuard::unlock_fair(table);
-            thread::yield_now();
             table = self.table.lock();
         }
     }

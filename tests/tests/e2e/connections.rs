@@ -1,5 +1,6 @@
 //! `connections.max`: client and upstream connections together.
 
+use nix::sys::signal::Signal;
 use serde_json::json;
 use weir_tests::{
     Conn, Gate, Origin, Reply, Weir, eventually, wait::eventually_some, weir::Server as _,
@@ -372,4 +373,21 @@ async fn the_admin_api_is_reachable_when_clients_are_not() {
         .await;
     let _clients = send_all(&weir, &api, 10).await;
     assert_eq!(weir.admin.status("/healthz").await, 200);
+}
+
+#[tokio::test]
+async fn clients_in_the_accept_queue_are_served_when_the_proxy_is_told_to_stop() {
+    let api = Origin::named("a").await;
+    let mut weir = Weir::before(&[&api]).start().await;
+    weir.process.signal(Signal::SIGSTOP);
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        let mut client = weir.connect().await;
+        client.send(GET).await;
+        clients.push(client);
+    }
+    weir.process.signal(Signal::SIGTERM);
+    weir.process.signal(Signal::SIGCONT);
+    assert_eq!(answers(&mut clients).await, vec![Some(200); 20]);
+    assert_eq!(weir.process.exit_code().await, Some(0));
 }

@@ -1,7 +1,5 @@
 //! Too few file descriptors: the process says so, sheds idle connections, and blames nobody else.
 
-use std::collections::BTreeSet;
-
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::json;
 use weir_tests::{
@@ -10,12 +8,10 @@ use weir_tests::{
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// The descriptors that the proxy has open.
-fn open(weir: &Weir) -> BTreeSet<u64> {
-    let listed = std::fs::read_dir(format!("/proc/{}/fd", weir.process.id())).unwrap();
-    let number =
-        |entry: std::io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
-    listed.filter_map(number).collect()
+/// The lowest descriptor that the proxy does not have open: the next one that it would get.
+fn next(weir: &Weir) -> u64 {
+    let open = |n: &u64| !std::fs::exists(format!("/proc/{}/fd/{n}", weir.process.id())).unwrap();
+    (0..).find(open).unwrap()
 }
 
 /// Changes the soft limit on descriptors of the running proxy.
@@ -28,21 +24,21 @@ fn allow(weir: &Weir, files: u64) {
     prlimit(pid, Resource::Nofile, same).unwrap();
 }
 
-/// Allows the proxy no descriptor more than it has. Idle clients fill the gaps between them first.
-async fn exhaust(weir: &Weir) -> Vec<Conn> {
-    let mut idle = Vec::new();
-    for _ in 0..64 {
-        let files = open(weir);
-        let end = files.last().unwrap() + 1;
-        if files.len() as u64 == end {
-            allow(weir, end);
-            return idle;
-        }
-        let mut client = weir.connect().await;
-        client.get("/").await.expect(200);
-        idle.push(client);
-    }
-    panic!("gaps between descriptors are not filled: {:?}", open(weir));
+/// Waits until the proxy has given back what past requests needed, and allows it no descriptor more than it has.
+async fn exhaust(weir: &Weir, api: &Origin) {
+    eventually("connections of past requests to close", || {
+        api.open() == api.serving()
+    })
+    .await;
+    allow(weir, next(weir));
+}
+
+/// The metrics, on a connection that is open already.
+async fn metrics(admin: &mut Conn) -> String {
+    admin
+        .send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await;
+    admin.answer().await.expect(200).text()
 }
 
 /// A proxy that needs a descriptor more for each request.
@@ -124,7 +120,7 @@ async fn an_idle_client_gives_its_descriptor_to_a_new_one() {
         client.get("/").await.expect(200);
         others.push(client);
     }
-    let _filling = exhaust(&weir).await;
+    exhaust(&weir, &api).await;
     // It needs one descriptor for itself and one for its request.
     let mut new = weir.connect().await;
     new.get("/").await.expect(200);
@@ -152,10 +148,7 @@ async fn a_client_that_found_no_descriptor_is_served_once_there_is_one() {
         api.is_serving(n).await;
         busy.push(client);
     }
-    // Those that fill the gaps are idle no more.
-    for client in &mut exhaust(&weir).await {
-        client.send("GET / HT").await;
-    }
+    exhaust(&weir, &api).await;
     let mut new = weir.connect().await;
     new.send(GET).await;
     eventually("the log to say so", || {
@@ -181,7 +174,7 @@ async fn want_of_descriptors_is_no_failure_of_a_server() {
     let mut client = weir.connect().await;
     client.get("/").await.expect(200);
     let mut admin = Conn::open(weir.admin.address().parse().unwrap()).await;
-    admin.get("/metrics").await.expect(200);
+    metrics(&mut admin).await;
     // Nothing more can be opened, whatever closes.
     allow(&weir, 3);
     let answer = client.request("GET", "/", "").await.expect(503);
@@ -192,8 +185,7 @@ async fn want_of_descriptors_is_no_failure_of_a_server() {
         api.addr()
     );
     eventually_some("a check to be skipped", async || {
-        let metrics = admin.get("/metrics").await.expect(200).text();
-        metrics.contains(&skipped).then_some(())
+        metrics(&mut admin).await.contains(&skipped).then_some(())
     })
     .await;
     let before = api.count();

@@ -3,19 +3,12 @@
 //! They are opened before anything is served, so that a port in use is a plain error, or inherited from the
 //! process that is replaced ([`handover`]).
 
+pub(super) mod accept;
 pub mod handover;
+mod queue;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::IntoRawFd as _;
-use std::sync::Arc;
-
-use pingora::listeners::ListenerConfig;
-use pingora::protocols::l4::stream::L4BufferSettings;
-use pingora::server::{Fds, ListenFds};
-use pingora::services::listening::Service;
-
-use super::conn::Front;
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -116,22 +109,4 @@ impl Listeners {
             .map(|(address, socket)| Ok((*address, socket.try_clone()?)));
         handles.collect()
     }
-}
-
-/// pingora's service for these sockets, with the table in which it looks for them. Connections come
-/// unbuffered: [`super::coalesce`] and [`super::conn`] buffer where it pays.
-pub(super) fn service(
-    sockets: Vec<(SocketAddr, TcpListener)>,
-    front: Front,
-) -> (Service<Front>, ListenFds) {
-    let mut service = Service::new("proxy".to_owned(), front);
-    let mut fds = Fds::new();
-    for (address, socket) in sockets {
-        service.add_listener(
-            ListenerConfig::tcp(address.to_string()).l4_buffer(L4BufferSettings::unbuffered()),
-        );
-        // pingora owns it from here, and closes it when the service stops.
-        fds.add(address.to_string(), socket.into_raw_fd());
-    }
-    (service, Arc::new(parking_lot::Mutex::new(fds)))
 }
