@@ -1,10 +1,6 @@
 //! Connections of the admin API: accepted, bounded in number and in time, and served.
 
-use std::{
-    io,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{io, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, http::Request};
 use hyper::body::Incoming;
@@ -133,8 +129,6 @@ fn spawn(
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
-        // A clock before 1970 has no date that could be written.
-        .auto_date_header(SystemTime::now() >= SystemTime::UNIX_EPOCH)
         .serve_connection(TokioIo::new(stream), service);
     let connection = watcher.watch(connection);
     tokio::spawn(async move {

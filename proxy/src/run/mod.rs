@@ -8,6 +8,7 @@ mod upgrade;
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use anyhow::Context as _;
 use tracing::info;
@@ -53,6 +54,11 @@ async fn live(args: &RunArgs) -> ExitCode {
         }
     };
     start_log();
+    if SystemTime::now() < SystemTime::UNIX_EPOCH {
+        // Neither the Date of an answer nor the age of a certificate could be told: every request would fail.
+        eprintln!("weir: the clock stands before 1970: set it, then start again");
+        return ExitCode::from(EXIT_FAILED);
+    }
     let started = tokio::select! {
         started = start(args, &config, text) => started,
         reason = signals.stop() => {
