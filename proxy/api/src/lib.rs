@@ -7,6 +7,7 @@
 //! - [`config`]: the TOML file, with errors that name line and column;
 //! - [`admin`], [`events`] and [`client`]: the admin API's bodies, and a client that speaks them;
 //! - [`endpoints`] and [`openapi`]: one table of the admin API's requests, and the document made from it;
+//! - [`text`]: what others wrote, made safe to show;
 //! - [`tls`]: the cryptography that every client of this workspace uses.
 //!
 //! Nothing here knows the engine, so that the load generator can use it without building a proxy.
@@ -20,5 +21,6 @@ pub mod events;
 pub mod openapi;
 pub mod schema;
 pub mod settings;
+pub mod text;
 pub mod tls;
 pub mod units;

@@ -2,24 +2,35 @@
 //! each change that no request made (expired overrides, reloads by signal).
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
-use parking_lot::Mutex;
 use serde::Serialize;
-use tracing::error;
 use weir_api::admin::Change;
 
-/// The audit log's file.
+use crate::observe::log::{Limits, LogWriter, Receipt, Sink};
+
+/// How long the answer to a change waits for its line.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Thousands of lines.
+const LIMITS: Limits = Limits {
+    wake_at: 1,
+    most: 1 << 20,
+};
+
+/// The audit log's file. Writing never blocks and never fails: what is lost is counted.
 #[derive(Debug)]
 pub struct AuditLog {
-    path: PathBuf,
-    file: Mutex<File>,
-    failed: AtomicU64,
+    writer: LogWriter,
+    /// The last line that was not written in time.
+    late: AtomicU64,
 }
 
 /// One line.
@@ -63,43 +74,50 @@ impl AuditLog {
     /// # Errors
     /// When it cannot be opened.
     pub fn open(path: &Path) -> io::Result<Self> {
+        let sink = Sink::file(path, 0o640)?;
         Ok(Self {
-            path: path.to_owned(),
-            file: Mutex::new(open(path)?),
-            failed: AtomicU64::new(0),
+            writer: LogWriter::start("audit", sink, LIMITS)?,
+            late: AtomicU64::new(0),
         })
     }
 
-    /// Opens the file anew, after it was moved away.
-    ///
-    /// # Errors
-    /// When it cannot be opened; the old one stays in use.
-    pub fn reopen(&self) -> io::Result<()> {
-        let file = open(&self.path)?;
-        *self.file.lock() = file;
-        Ok(())
+    /// Opens the file anew with the next line, after it was moved away.
+    pub fn reopen(&self) {
+        self.writer.reopen();
     }
 
-    /// Writes a line, whole, at once. A disk that is full must not keep an operator from acting: the
-    /// failure is logged, once for each run of failures.
-    pub(super) fn write(&self, line: &Line<'_>) {
-        let mut text = serde_json::to_vec(line).unwrap_or_default();
-        text.push(b'\n');
-        match self.file.lock().write_all(&text) {
-            Ok(()) => self.failed.store(0, Ordering::Relaxed),
-            Err(cause) => {
-                if self.failed.fetch_add(1, Ordering::Relaxed) == 0 {
-                    error!(path = %self.path.display(), %cause, "cannot write the audit log");
-                }
-            }
+    /// Counts lost lines.
+    #[must_use]
+    pub fn losses(&self) -> Arc<AtomicU64> {
+        self.writer.losses()
+    }
+
+    /// Writes what is left, within a second.
+    pub fn close(&self) {
+        if !self.writer.close() {
+            tracing::warn!("the audit log could not be written to its end");
         }
     }
-}
 
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o640)
-        .open(path)
+    /// Queues a line, to be written at once.
+    pub(super) fn write(&self, line: &Line<'_>) -> Receipt {
+        let text = serde_json::to_vec(line).unwrap_or_default();
+        self.writer.append_with_receipt(|out, ()| {
+            out.extend_from_slice(&text);
+            out.push(b'\n');
+        })
+    }
+
+    /// Waits for a line as long as [`PATIENCE`] allows, so that who is answered finds it in the file. A disk
+    /// that is full or hangs must not keep an operator from acting: then the line is lost or comes later,
+    /// and no other line is waited for until the file can be written again.
+    pub(super) async fn written(&self, receipt: Receipt) {
+        if self.writer.settled() < self.late.load(Ordering::Relaxed) {
+            return;
+        }
+        let line = receipt.line();
+        if !receipt.settled(PATIENCE).await {
+            self.late.fetch_max(line, Ordering::Relaxed);
+        }
+    }
 }

@@ -192,7 +192,7 @@ pub(super) async fn check(
             (caller, next.run(request).await)
         }
     };
-    record::response(&guard.state, &about, &caller, &response);
+    record::response(&guard.state, &about, &caller, &response).await;
     let revision = HeaderValue::from(guard.state.store.revision());
     let headers = response.headers_mut();
     headers.insert(HeaderName::from_static(REVISION_HEADER), revision);

@@ -1,5 +1,7 @@
 //! What becomes of requests, told to the audit log.
 
+use std::sync::Arc;
+
 use axum::{
     extract::{Query, Request},
     http::{Method, StatusCode, Uri},
@@ -14,8 +16,9 @@ use weir_api::{
 use super::{
     AdminState,
     access::{Caller, Peer},
-    audit::Line,
+    audit::{AuditLog, Line},
 };
+use crate::observe::log::Receipt;
 
 /// What an answer says about a change, for the audit log.
 #[derive(Debug, Clone)]
@@ -47,22 +50,40 @@ impl About {
     }
 }
 
-/// Writes a line about a response, if it is one that the audit log wants.
-pub(super) fn response(state: &AdminState, about: &About, caller: &Caller, response: &Response) {
-    let Some(audit) = &state.access.audit else {
-        return;
-    };
+/// Writes a line about a response, if it is one that the audit log wants. The future waits for it, a
+/// second at most.
+pub(super) fn response(
+    state: &AdminState,
+    about: &About,
+    caller: &Caller,
+    response: &Response,
+) -> impl Future<Output = ()> + use<> {
+    let queued = queue(state, about, caller, response);
+    async move {
+        if let Some((audit, receipt)) = queued {
+            audit.written(receipt).await;
+        }
+    }
+}
+
+fn queue(
+    state: &AdminState,
+    about: &About,
+    caller: &Caller,
+    response: &Response,
+) -> Option<(Arc<AuditLog>, Receipt)> {
+    let audit = state.access.audit.as_ref()?;
     let status = response.status();
     let refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
     let endpoint = response.extensions().get::<&'static Endpoint>();
     let changes = endpoint.is_some_and(|e| matches!(e.scope, Scope::Write | Scope::Profile));
     if !changes && !refused {
-        return;
+        return None;
     }
     let told = response.extensions().get::<Told>();
     let error = response.extensions().get::<ErrorDetail>();
     let said = said(about, caller);
-    audit.write(&Line {
+    let receipt = audit.write(&Line {
         at: state.store.timestamp(),
         kind: "request",
         who: &said.who,
@@ -82,6 +103,7 @@ pub(super) fn response(state: &AdminState, about: &About, caller: &Caller, respo
         diff: told.map_or(&[], |told| &told.diff),
         error: error.map(|error| error.message.as_str()),
     });
+    Some((Arc::clone(audit), receipt))
 }
 
 fn said(about: &About, caller: &Caller) -> Said {

@@ -69,9 +69,6 @@ impl Engine {
         );
         metrics.set_most_connections(slots.effective(snapshot.settings.connections.max));
         metrics.set_settings(snapshot.revision, overrides);
-        if let Some(log) = &self.shared.access_log {
-            metrics.set_log_dropped(log.dropped());
-        }
     }
 
     /// Every upstream with its servers, for `GET /v1/upstreams`.

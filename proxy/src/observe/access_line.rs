@@ -122,9 +122,8 @@ pub(super) fn json_line(out: &mut Vec<u8>, e: &Entry<'_>, second: &str, millis: 
         );
     }
     if let Some((what, zone)) = e.limit {
-        let _ = write!(out, r#","limit":"{what}:"#);
-        out.extend_from_slice(zone.as_bytes());
-        out.push(b'"');
+        out.extend_from_slice(br#","limit":"#);
+        json_string(out, format!("{what}:{zone}").as_bytes());
     }
     if let Some(error) = e.error {
         out.extend_from_slice(br#","error":"#);

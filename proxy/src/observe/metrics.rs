@@ -3,11 +3,13 @@
 //! Counters on the way of a request are resolved when the settings are compiled, so that a request
 //! only adds; gauges of live state are filled in when somebody asks.
 
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::check_metrics::CheckMetrics;
 use super::process::ProcessMetrics;
+use parking_lot::Mutex;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
@@ -43,7 +45,9 @@ pub struct Metrics {
     pub in_flight: IntGauge,
     /// Requests that were malformed and never reached a route, by status.
     bad_requests: IntCounterVec,
-    log_dropped: IntCounter,
+    log_lost: IntCounterVec,
+    /// The counter of each log, and what it follows.
+    logs: Mutex<Vec<(IntCounter, Arc<AtomicU64>)>>,
     revision: IntGauge,
     overrides: IntGauge,
     process: ProcessMetrics,
@@ -215,13 +219,13 @@ impl Metrics {
                 "Requests refused before routing, by status code.",
                 &["code"],
             )?,
-            log_dropped: register(
+            log_lost: counters(
                 r,
-                IntCounter::new(
-                    "weir_access_log_dropped_total",
-                    "Access log lines dropped because the sink was too slow.",
-                )?,
+                "weir_log_lines_lost_total",
+                "Lines of the logs access, audit and error that could not be written, or not fast enough.",
+                &["log"],
             )?,
+            logs: Mutex::default(),
             revision: register(
                 r,
                 IntGauge::new(
@@ -339,15 +343,19 @@ impl Metrics {
         set(&self.overrides, overrides);
     }
 
-    /// Tells how many access log lines were dropped.
-    pub fn set_log_dropped(&self, dropped: u64) {
-        raise_to(&self.log_dropped, dropped);
+    /// Tells who counts the lost lines of a log.
+    pub fn watch_log(&self, name: &str, losses: Arc<AtomicU64>) {
+        let counter = self.log_lost.with_label_values(&[name]);
+        self.logs.lock().push((counter, losses));
     }
 
     /// Every metric as it stands.
     #[must_use]
     pub fn gather(&self) -> Vec<prometheus::proto::MetricFamily> {
         self.process.update();
+        for (counter, lost) in self.logs.lock().iter() {
+            raise_to(counter, lost.load(Ordering::Relaxed));
+        }
         self.registry.gather()
     }
 

@@ -4,6 +4,7 @@ mod access_line;
 pub mod access_log;
 mod allowance;
 mod check_metrics;
+pub mod log;
 pub mod metrics;
 mod process;
 pub mod profile;

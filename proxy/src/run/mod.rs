@@ -14,53 +14,62 @@ use anyhow::Context as _;
 use tracing::info;
 use weir_proxy::config::{self, Config, ConfigErrors};
 use weir_proxy::engine::handover::Predecessor;
+use weir_proxy::observe::log::ErrorLog;
 
-use self::open::{Opened, Ready, start_log};
+use self::open::{Opened, Ready};
 use self::signals::Signals;
 use crate::cli::{EXIT_FAILED, EXIT_USAGE, RunArgs};
 
 /// Runs until a signal; the exit code says how it went.
 pub(crate) fn run(args: &RunArgs) -> ExitCode {
+    let Ok(log) = ErrorLog::start() else {
+        return ExitCode::from(EXIT_FAILED);
+    };
+    let code = with_log(args, &log);
+    log.close();
+    code
+}
+
+fn with_log(args: &RunArgs, log: &ErrorLog) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("weir: cannot start a runtime: {error}");
+            log.say(&format!("weir: cannot start a runtime: {error}"));
             return ExitCode::from(EXIT_FAILED);
         }
     };
-    let code = runtime.block_on(live(args));
+    let code = runtime.block_on(live(args, log));
     // What still blocks, such as the look-up of a name, does not hold the end up.
     runtime.shutdown_background();
     code
 }
 
-async fn live(args: &RunArgs) -> ExitCode {
+async fn live(args: &RunArgs, log: &ErrorLog) -> ExitCode {
     // First of all: no signal that comes early ends the process by its default action.
     let mut signals = match Signals::install(args.exit_with_parent) {
         Ok(signals) => signals,
         Err(error) => {
-            eprintln!("weir: cannot handle signals: {error}");
+            log.say(&format!("weir: cannot handle signals: {error}"));
             return ExitCode::from(EXIT_FAILED);
         }
     };
     let (config, text) = match read(&args.config) {
         Ok(read) => read,
         Err(problems) => {
-            eprint!("{}", config::render(&problems));
+            log.say(&config::render(&problems));
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    start_log();
     if SystemTime::now() < SystemTime::UNIX_EPOCH {
         // Neither the Date of an answer nor the age of a certificate could be told: every request would fail.
-        eprintln!("weir: the clock stands before 1970: set it, then start again");
+        log.say("weir: the clock stands before 1970: set it, then start again");
         return ExitCode::from(EXIT_FAILED);
     }
     let started = tokio::select! {
-        started = start(args, &config, text) => started,
+        started = start(args, &config, text, log) => started,
         reason = signals.stop() => {
             info!(reason, "told to stop before serving");
             return ExitCode::SUCCESS;
@@ -75,7 +84,7 @@ async fn live(args: &RunArgs) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("weir: {error:#}");
+            log.say(&format!("weir: {error:#}"));
             ExitCode::from(EXIT_FAILED)
         }
     }
@@ -92,11 +101,12 @@ async fn start(
     args: &RunArgs,
     config: &Config,
     text: String,
+    log: &ErrorLog,
 ) -> anyhow::Result<(Ready, Option<Predecessor>)> {
     // Files and names may take their time; signals are heeded meanwhile.
     let opening = tokio::task::spawn_blocking({
-        let (args, config) = (args.clone(), config.clone());
-        move || Opened::open(&args, &config, &text)
+        let (args, config, log) = (args.clone(), config.clone(), log.clone());
+        move || Opened::open(&args, &config, &text, log)
     });
     let opened = opening.await.context("the start failed")??;
     if args.upgrade {

@@ -1,17 +1,16 @@
 //! What `weir run` opens before it serves: everything that can fail.
 
-use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use tracing::info;
-use tracing_subscriber::EnvFilter;
 use weir_proxy::admin::{self, Access, AuditLog, TlsConfig, TokenFile, UnixSocket};
 use weir_proxy::config::{Config, LogFormat};
 use weir_proxy::engine::handover::Inherited;
 use weir_proxy::engine::{Claim, Engine};
 use weir_proxy::observe::access_log::{AccessLog, Format};
+use weir_proxy::observe::log::ErrorLog;
 use weir_proxy::observe::metrics::Metrics;
 use weir_proxy::settings::Store;
 
@@ -28,6 +27,7 @@ pub(super) struct Opened {
     access: Access,
     store: Arc<Store>,
     engine: Arc<Engine>,
+    errors: ErrorLog,
 }
 
 /// All that is needed to serve.
@@ -38,13 +38,20 @@ pub(super) struct Ready {
     pub(super) tls: Option<TlsConfig>,
     pub(super) admin: TcpListener,
     pub(super) admin_socket: Option<UnixSocket>,
+    /// The program's own log.
+    pub(super) errors: ErrorLog,
     /// Tell where this process is, as soon as it serves.
     pub(super) files: Vec<Pending>,
 }
 
 impl Opened {
     /// Opens logs, tokens, certificates, sockets and the pid file, looks up names, and starts the engine.
-    pub(super) fn open(args: &RunArgs, config: &Config, text: &str) -> anyhow::Result<Self> {
+    pub(super) fn open(
+        args: &RunArgs,
+        config: &Config,
+        text: &str,
+        errors: ErrorLog,
+    ) -> anyhow::Result<Self> {
         let claim = |address| {
             let claim = Claim::new(address);
             // Only a successor may get it from another process.
@@ -64,6 +71,13 @@ impl Opened {
         let log = open_log(config)?;
         let first = store.current();
         let metrics = Arc::new(Metrics::new()?);
+        metrics.watch_log("error", errors.losses());
+        if let Some(log) = &log {
+            metrics.watch_log("access", log.losses());
+        }
+        if let Some(audit) = &access.audit {
+            metrics.watch_log("audit", audit.losses());
+        }
         let engine = Engine::new(config, first.revision, &first.settings, metrics, log)?;
         let engine = Arc::new(engine);
         store
@@ -87,6 +101,7 @@ impl Opened {
             access,
             store,
             engine,
+            errors,
         })
     }
 
@@ -120,6 +135,7 @@ impl Opened {
         Ok(Ready {
             engine: self.engine,
             store: self.store,
+            errors: self.errors,
             access: self.access,
             tls: self.tls,
             admin,
@@ -127,17 +143,6 @@ impl Opened {
             files: self.pid_file.into_iter().chain(ports_file).collect(),
         })
     }
-}
-
-/// The program's own log goes to standard error; `WEIR_LOG` chooses how much of it.
-pub(super) fn start_log() {
-    let filter = EnvFilter::try_from_env("WEIR_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("info,pingora_core=error,pingora=error"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
-        .init();
 }
 
 /// Who may use the admin API.

@@ -12,6 +12,7 @@ use weir_proxy::admin::{self, AdminState, AuditLog, Phase, Readiness, Sockets};
 use weir_proxy::config::Config;
 use weir_proxy::engine::Engine;
 use weir_proxy::engine::handover::{After, HandOverError, Predecessor, Successor};
+use weir_proxy::observe::log::ErrorLog;
 use weir_proxy::settings::Store;
 
 use super::files::{self, remove_pid_file};
@@ -105,7 +106,7 @@ pub(super) async fn serve(
                 Some(successor)
             }
         };
-        match drain(&engine, signals, &mut successor, &reopen).await {
+        match drain(&engine, signals, &mut successor, &reopen, &ready.errors).await {
             Drained::Over(cut) => {
                 if cut > 0 {
                     warn!(
@@ -133,6 +134,9 @@ pub(super) async fn serve(
     }
     expiry.abort();
     remove_pid_file(config);
+    if let Some(audit) = &audit {
+        audit.close();
+    }
     info!("bye");
     Ok(())
 }
@@ -204,8 +208,8 @@ async fn until_the_end(
 
 fn reopen_logs(engine: &Engine, audit: Option<&AuditLog>) {
     engine.reopen_log();
-    if let Some(Err(error)) = audit.map(AuditLog::reopen) {
-        error!(%error, "cannot open the audit log anew");
+    if let Some(audit) = audit {
+        audit.reopen();
     }
 }
 
@@ -215,6 +219,7 @@ async fn drain(
     signals: &mut Signals,
     successor: &mut Option<Successor>,
     reopen: &impl Fn(),
+    errors: &ErrorLog,
 ) -> Drained {
     let called_back = Arc::new(AtomicBool::new(false));
     let mut draining = tokio::task::spawn_blocking({
@@ -244,6 +249,7 @@ async fn drain(
             event = signals.next() => match event {
                 Event::Stop(_) => {
                     warn!("told to stop again: not waiting any longer");
+                    errors.close();
                     std::process::exit(i32::from(EXIT_FAILED))
                 }
                 Event::Reopen => reopen(),
