@@ -1,7 +1,7 @@
 # The only commands a newcomer needs. Each installs what it lacks on Debian (as root), or names it.
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-docker test torture bench bench-proxies bench-engines soak lint setup clean
+.PHONY: help build demo demo-docker test torture bench bench-proxies bench-engines soak lint advisories setup clean
 
 NEED := scripts/need.sh
 BENCH := target/release/weir-bench
@@ -52,13 +52,17 @@ torture: build ## settings change 100 times a second for SECONDS_EACH*5 s under 
 soak: build ## minutes of steady load on a server that does nothing: is the generator itself sound?
 	$(BENCH) self-check --duration $(MINUTES)m --rate 2000/s --min-requests $$(( $(MINUTES) * 100000 )) --json results/soak.json
 
-lint: ## rustfmt, clippy, rustdoc, all without warnings; scripts parse
+lint: ## rustfmt, clippy, rustdoc, all without warnings; scripts parse; licences and bans of deny.toml
 	@$(NEED) cmake:cmake
 	@scripts/components.sh
 	@for script in scripts/*.sh; do sh -n "$$script" || exit 1; done; for script in .ci/run docker/*.sh docker/k8s/*.sh docker/systemd/weir-upgrade; do bash -n "$$script" || exit 1; done
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+	@scripts/dependencies.sh || [ $$? = 3 ]
+
+advisories: ## vulnerable and unmaintained crates by the RustSec database, fetched from GitHub
+	@scripts/dependencies.sh --advisories
 
 setup: ## install everything that any of these commands needs
 	@$(NEED) cmake:cmake nginx:nginx haproxy:haproxy wrk:wrk hey:hey h2load:nghttp2-client chromium:chromium promtool:prometheus

@@ -1,10 +1,11 @@
 //! The command line.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+use crate::output;
 
 /// Usage, or a configuration that cannot be used.
 pub(crate) const EXIT_USAGE: u8 = 2;
@@ -101,20 +102,14 @@ fn completions(shell: Shell) -> ExitCode {
     };
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "weir", &mut script);
-    // A reader that has gone away wants no more of it.
-    let _ = std::io::stdout().write_all(&script);
-    ExitCode::SUCCESS
+    output::print_as_is(&String::from_utf8_lossy(&script)).code(0)
 }
 
 fn check(file: &std::path::Path) -> ExitCode {
     match weir_proxy::config::check(file) {
-        Ok(summary) => {
-            // A reader that has gone away wants no more of it.
-            let _ = write!(std::io::stdout(), "{summary}");
-            ExitCode::SUCCESS
-        }
+        Ok(summary) => output::print(&summary.to_string()).code(0),
         Err(problems) => {
-            eprint!("{problems}");
+            output::complain(&problems);
             ExitCode::from(EXIT_USAGE)
         }
     }

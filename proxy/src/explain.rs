@@ -1,6 +1,5 @@
 //! `weir settings`: the definitions of the settings, for reading.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -8,6 +7,7 @@ use comfy_table::{ContentArrangement, Table as Grid, presets};
 use weir_api::schema::{FILE, Purpose, json_schema, reference};
 
 use crate::cli::EXIT_USAGE;
+use crate::output;
 
 #[derive(Debug, Args)]
 pub(crate) struct SettingsArgs {
@@ -29,16 +29,14 @@ pub(crate) fn run(args: &SettingsArgs) -> ExitCode {
             .filter(|row| row.path.contains(filter) || row.nginx.contains(filter))
             .collect();
         if rows.is_empty() {
-            eprintln!(
+            output::complain(&format!(
                 "weir settings: no setting's path or nginx name contains {filter:?}; `weir settings` lists all"
-            );
+            ));
             return ExitCode::from(EXIT_USAGE);
         }
         table(&rows)
     };
-    // A reader that has gone away wants no more of it.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    ExitCode::SUCCESS
+    output::print(&text).code(0)
 }
 
 fn table(rows: &[reference::Row]) -> String {

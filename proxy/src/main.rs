@@ -5,6 +5,7 @@
 mod cli;
 mod ctl;
 mod explain;
+mod output;
 mod reload;
 mod run;
 mod token;

@@ -8,9 +8,10 @@ use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
 use weir_api::endpoints::Scope;
-use weir_proxy::admin::generate_token;
+use weir_proxy::admin::{TOKEN_NAME_ALLOWED, generate_token, is_token_name};
 
-use crate::cli::EXIT_FAILED;
+use crate::cli::{EXIT_FAILED, EXIT_USAGE};
+use crate::output;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokenCommand {
@@ -40,6 +41,12 @@ pub(crate) enum ScopeName {
 
 pub(crate) fn run(command: TokenCommand) -> ExitCode {
     let TokenCommand::New { name, scope, file } = command;
+    if !is_token_name(&name) {
+        output::complain(&format!(
+            "weir token: {name:?} is not a token's name; allowed: {TOKEN_NAME_ALLOWED}"
+        ));
+        return ExitCode::from(EXIT_USAGE);
+    }
     let scopes: Vec<Scope> = scope
         .iter()
         .map(|name| match name {
@@ -50,8 +57,11 @@ pub(crate) fn run(command: TokenCommand) -> ExitCode {
         .collect();
     let (token, entry) = generate_token(&name, &scopes);
     let Some(file) = file else {
-        println!("{token}\n\n# goes into the file that admin.tokens names:\n{entry}");
-        return ExitCode::SUCCESS;
+        let text = format!("{token}\n\n# goes into the file that admin.tokens names:\n{entry}");
+        return match output::print_for_certain(&text) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(what) => failed(&what),
+        };
     };
     let appended = OpenOptions::new()
         .create(true)
@@ -61,16 +71,23 @@ pub(crate) fn run(command: TokenCommand) -> ExitCode {
         .and_then(|mut out| out.write_all(format!("{entry}\n").as_bytes()));
     match appended {
         Ok(()) => {
-            println!("{token}");
-            eprintln!(
+            if let Err(what) = output::print_for_certain(&format!("{token}\n")) {
+                return failed(&format!(
+                    "{what}; the token {name:?} in {} is of no use: remove it there",
+                    file.display()
+                ));
+            }
+            output::complain(&format!(
                 "added to {}; a running proxy reads it on SIGHUP",
                 file.display()
-            );
+            ));
             ExitCode::SUCCESS
         }
-        Err(error) => {
-            eprintln!("weir token: cannot write {}: {error}", file.display());
-            ExitCode::from(EXIT_FAILED)
-        }
+        Err(error) => failed(&format!("cannot write {}: {error}", file.display())),
     }
+}
+
+fn failed(what: &str) -> ExitCode {
+    output::complain(&format!("weir token: {what}"));
+    ExitCode::from(EXIT_FAILED)
 }

@@ -29,10 +29,18 @@ impl Process {
             dir.join(format!("{name}.err")),
         );
         let open = |path: &Path| Stdio::from(std::fs::File::create(path).unwrap());
+        command.stdout(open(&stdout)).stderr(open(&stderr));
+        Self::spawn(name, command, stdout, stderr)
+    }
+
+    /// Starts a program whose output goes where the command says.
+    pub fn start_writing_elsewhere(name: &str, command: Command) -> Self {
+        Self::spawn(name, command, PathBuf::new(), PathBuf::new())
+    }
+
+    fn spawn(name: &str, mut command: Command, stdout: PathBuf, stderr: PathBuf) -> Self {
         let child = command
             .stdin(Stdio::null())
-            .stdout(open(&stdout))
-            .stderr(open(&stderr))
             .kill_on_drop(true)
             .spawn()
             .unwrap_or_else(|error| panic!("starting {name}: {error}"));

@@ -1,6 +1,6 @@
 //! The proxy under test.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, process::Stdio};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -162,7 +162,23 @@ impl Builder {
 
     /// Starts the proxy and waits until it is ready.
     pub async fn start(self) -> Weir {
-        let (mut process, dir) = self.spawn(&[]);
+        let (process, dir) = self.spawn(&[]);
+        self.running(process, dir).await
+    }
+
+    /// The same with other ends of its standard output and standard error.
+    pub async fn start_writing_to(
+        self,
+        stdout: impl Into<Stdio>,
+        stderr: impl Into<Stdio>,
+    ) -> Weir {
+        let (mut command, dir) = self.command(&[]);
+        command.stdout(stdout).stderr(stderr);
+        let process = Process::start_writing_elsewhere("weir", command);
+        self.running(process, dir).await
+    }
+
+    async fn running(self, mut process: Process, dir: TempDir) -> Weir {
         let (listeners, admin) = ready(&mut process, dir.path()).await;
         Weir {
             process,
@@ -205,6 +221,11 @@ impl Builder {
     }
 
     fn spawn(&self, more: &[&str]) -> (Process, TempDir) {
+        let (command, dir) = self.command(more);
+        (Process::start("weir", command, dir.path()), dir)
+    }
+
+    fn command(&self, more: &[&str]) -> (Command, TempDir) {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("weir.toml");
         std::fs::write(&file, self.config.to_string()).unwrap();
@@ -221,7 +242,7 @@ impl Builder {
             .args(["run", "--ports-file"])
             .arg(dir.path().join(PORTS));
         command.arg("--config").arg(&file).args(more);
-        (Process::start("weir", command, dir.path()), dir)
+        (command, dir)
     }
 
     /// The configuration as text.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use serde::Serialize;
-use weir_api::admin::Change;
+use weir_api::{admin::Change, text::printable_json};
 
 use crate::observe::log::{Limits, LogWriter, Receipt, Sink};
 
@@ -101,9 +101,10 @@ impl AuditLog {
 
     /// Queues a line, to be written at once.
     pub(super) fn write(&self, line: &Line<'_>) -> Receipt {
-        let text = serde_json::to_vec(line).unwrap_or_default();
+        let text = serde_json::to_string(line).unwrap_or_default();
         self.writer.append_with_receipt(|out, ()| {
-            out.extend_from_slice(&text);
+            // A refused request may have brought anything.
+            out.extend_from_slice(printable_json(&text).as_bytes());
             out.push(b'\n');
         })
     }

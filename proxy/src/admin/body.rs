@@ -9,7 +9,7 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::{Value, error::Category};
-use weir_api::units::parse_duration;
+use weir_api::{text::unprintable_in, units::parse_duration};
 
 use super::{access::Caller, answer::Failure, json};
 use crate::settings::{Author, Conditions};
@@ -104,11 +104,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Terms {
                     Failure::bad_request("bad_query", message)
                 })
         });
-        let length = |text: &str| text.chars().count();
-        if length(&parameters.who) > 200 || length(&parameters.why) > 1000 {
-            let message = "who has at most 200 characters, why 1000";
-            return Err(Failure::bad_request("bad_query", message));
-        }
+        free_text("who", &parameters.who, 200)?;
+        free_text("why", &parameters.why, 1000)?;
         let caller = parts.extensions.get::<Caller>();
         let who = caller.unwrap_or(&Caller::Trusted).author(&parameters.who);
         Ok(Self {
@@ -120,6 +117,27 @@ impl<S: Send + Sync> FromRequestParts<S> for Terms {
             wait: wait.transpose()?,
         })
     }
+}
+
+/// What somebody wrote for others to read: bounded, and nothing that a terminal would obey.
+fn free_text(name: &str, text: &str, most: usize) -> Result<(), Failure> {
+    if text.chars().count() > most {
+        let message = format!("{name} is too long; allowed: up to {most} characters");
+        return Err(Failure::bad_request("bad_query", message));
+    }
+    printable(name, text)
+}
+
+/// Refuses what a terminal would obey.
+pub(super) fn printable(name: &str, text: &str) -> Result<(), Failure> {
+    let Some(c) = unprintable_in(text) else {
+        return Ok(());
+    };
+    let message = format!(
+        "{name} has the control character U+{:04X}; allowed: printable characters on one line",
+        u32::from(c)
+    );
+    Err(Failure::bad_request("control_character", message))
 }
 
 /// The revision that `If-Match` names: `"7"`, as in `ETag`; `*` matches any.

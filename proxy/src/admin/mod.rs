@@ -35,7 +35,7 @@ use axum::{
     middleware,
 };
 
-pub use access::{TokenError, TokenFile, generate_token};
+pub use access::{TOKEN_NAME_ALLOWED, TokenError, TokenFile, generate_token, is_token_name};
 pub use audit::AuditLog;
 pub use readiness::{Phase, Readiness};
 pub use sockets::{SocketError, Sockets, TlsConfig, UnixSocket, load_tls};

@@ -18,7 +18,7 @@ use weir_api::{
 use super::{
     AdminState,
     answer::{Done, Failure},
-    body::{Body, Terms},
+    body::{Body, Terms, printable},
     settings::change,
 };
 use crate::settings::{MAX_TTL, NewOverride, StoreError};
@@ -107,6 +107,8 @@ fn request(body: &Value) -> Result<NewOverride, Failure> {
         fields.missing("settings", "an object with the settings to change");
     }
     fields.finish()?;
+    printable("owner", owner.as_deref().unwrap_or_default())?;
+    printable("reason", reason.as_deref().unwrap_or_default())?;
     Ok(NewOverride {
         settings: settings.unwrap_or_default(),
         ttl: ttl.unwrap_or_default(),

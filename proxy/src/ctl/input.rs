@@ -5,6 +5,7 @@ use std::{io::Read as _, path::Path};
 use serde_json::{Map, Value};
 
 use super::{nested, nodes::Fault};
+use crate::output::complain;
 
 /// Parts of the configuration file that are fixed while the proxy runs.
 const FIXED: [&str; 5] = ["server", "admin", "listener", "access_log", "route"];
@@ -99,10 +100,10 @@ pub(super) fn file(path: &Path) -> Result<Value, Fault> {
     if let Some((lasting, temporary)) = lasting {
         settings = lasting;
         if !temporary.is_empty() {
-            eprintln!(
+            complain(&format!(
                 "weir ctl: {name}: left out, since temporary overrides held them: {}",
                 temporary.join(", ")
-            );
+            ));
         }
     }
     let fixed: Vec<_> = FIXED
@@ -110,10 +111,10 @@ pub(super) fn file(path: &Path) -> Result<Value, Fault> {
         .filter(|name| settings.remove(*name).is_some())
         .collect();
     if !fixed.is_empty() {
-        eprintln!(
+        complain(&format!(
             "weir ctl: {name}: left out, since a running proxy cannot change it: {}",
             fixed.join(", ")
-        );
+        ));
     }
     Ok(Value::Object(settings))
 }

@@ -20,6 +20,8 @@ pub(crate) use args::CtlArgs;
 use args::{Command, DrainArgs, How, OverrideAction, OverrideArgs, ServerCommand, WithHow};
 use nodes::{Fault, Nodes};
 
+use crate::output::{Printed, complain, print_line};
+
 /// Does what the command line says; the exit code tells how it went.
 pub(crate) fn run(args: CtlArgs) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -32,7 +34,7 @@ pub(crate) fn run(args: CtlArgs) -> ExitCode {
     match done {
         Ok(code) => code,
         Err(fault) => {
-            eprintln!("weir ctl: {}", fault.message);
+            complain(&format!("weir ctl: {}", fault.message));
             ExitCode::from(fault.code)
         }
     }
@@ -231,6 +233,7 @@ async fn profile(
     output: &std::path::Path,
 ) -> Result<ExitCode, Fault> {
     let several = nodes.clients().len() > 1;
+    let mut printed = Printed::Whole;
     for (n, (name, node)) in nodes.clients().iter().enumerate() {
         let svg = node.profile(seconds, frequency).await?;
         let path = if several {
@@ -241,9 +244,9 @@ async fn profile(
         };
         std::fs::write(&path, svg)
             .map_err(|error| Fault::failed(format!("cannot write {}: {error}", path.display())))?;
-        nodes::print(&format!("{name}: {}\n", path.display()));
+        printed = printed.max(print_line(&format!("{name}: {}", path.display())));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(printed.code(0))
 }
 
 /// An object with one field on each level.

@@ -1,6 +1,6 @@
 //! The proxies that are spoken to, and what came of it on each.
 
-use std::{io::Write as _, path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode};
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -8,6 +8,7 @@ use weir_api::client::{AdminClient, ClientError, Credentials, Node, Terms};
 
 use super::args::CtlArgs;
 use crate::cli::{EXIT_FAILED, EXIT_USAGE};
+use crate::output::{complain, print, print_json};
 
 const USUAL: &str = "127.0.0.1:9900";
 const VARIABLE: &str = "WEIR_NODE";
@@ -129,7 +130,7 @@ impl Nodes {
             let outcomes = self.each(async |node| call(node, &trial).await).await;
             if outcomes.iter().any(|(_, outcome)| outcome.is_err()) {
                 let code = self.report(refusals(outcomes), show);
-                eprintln!("weir ctl: nothing was changed on any node");
+                complain("weir ctl: nothing was changed on any node");
                 return Ok(code);
             }
         }
@@ -179,7 +180,7 @@ impl Nodes {
                     } else {
                         String::new()
                     };
-                    eprintln!("weir ctl: {at}{}", fault.message);
+                    complain(&format!("weir ctl: {at}{}", fault.message));
                     json!({"error": {"message": fault.message}})
                 }
             };
@@ -190,10 +191,10 @@ impl Nodes {
                 Some(only) if !several => only.clone(),
                 _ => Value::Object(all),
             };
-            text = serde_json::to_string_pretty(&value).unwrap_or_default() + "\n";
+            let text = serde_json::to_string_pretty(&value).unwrap_or_default() + "\n";
+            return print_json(&text).code(code);
         }
-        print(&text);
-        ExitCode::from(code)
+        print(&text).code(code)
     }
 }
 
@@ -226,12 +227,4 @@ fn credentials(args: &CtlArgs) -> Result<Credentials, Fault> {
             .filter(|token| !token.is_empty()),
         ca: ca.transpose()?,
     })
-}
-
-/// Writes to standard output; a reader that has gone away is no error. Whether it is still there.
-pub(super) fn print(text: &str) -> bool {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .is_ok()
 }

@@ -7,6 +7,7 @@ use weir_api::{
         Change, ChangeView, DrainView, OverrideCreated, OverrideList, OverrideView, ReloadView,
         RevisionList, SaveView, SettingsView,
     },
+    text::printable,
     units::format_duration,
 };
 
@@ -14,7 +15,11 @@ use weir_api::{
 fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header(header);
-    table.add_rows(rows);
+    // Each cell on its own: a line end in one must not make a row.
+    let printed = |row: Vec<String>| row.into_iter().map(|cell| printable(&cell).into_owned());
+    for row in rows {
+        table.add_row(printed(row));
+    }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
@@ -51,7 +56,7 @@ pub(super) fn settings(view: &SettingsView) -> String {
 /// One value alone, or a table of them.
 pub(super) fn setting(path: &str, value: &Value) -> String {
     if !value.is_object() {
-        return plain(value) + "\n";
+        return format!("{}\n", printable(&plain(value)));
     }
     let mut rows = Vec::new();
     flatten(path, value, &mut rows);
@@ -92,7 +97,9 @@ pub(super) fn change(done: &ChangeView) -> String {
     for lost in &done.superseded {
         text += &format!(
             "{} was held by override {} of {}: this change wins, also when the override ends\n",
-            lost.path, lost.id, lost.owner
+            printable(&lost.path),
+            printable(&lost.id),
+            printable(&lost.owner)
         );
     }
     text
@@ -168,10 +175,11 @@ fn rows_of(change: &Change) -> Vec<Vec<String>> {
 }
 
 pub(super) fn saved(done: &SaveView) -> String {
+    let file = printable(&done.file);
     let what = match (done.text_diff.is_empty(), done.dry_run) {
-        (true, _) => format!("{} says all of it already\n", done.file),
-        (false, true) => format!("{} would change:\n", done.file),
-        (false, false) => format!("{} has changed:\n", done.file),
+        (true, _) => format!("{file} says all of it already\n"),
+        (false, true) => format!("{file} would change:\n"),
+        (false, false) => format!("{file} has changed:\n"),
     };
     what + &done.text_diff
 }
@@ -182,9 +190,13 @@ pub(super) fn reloaded(done: &ReloadView) -> String {
         text += "routes: changed\n";
     }
     if !done.needs_restart.is_empty() {
-        text += &format!("needs a restart: {}\n", done.needs_restart.join(", "));
+        text += &format!(
+            "needs a restart: {}\n",
+            printable(&done.needs_restart.join(", "))
+        );
     }
     for path in &done.shadowed {
+        let path = printable(path);
         text += &format!("{path}: changed in the file, but a patch or an override is in force\n");
     }
     text
@@ -203,7 +215,11 @@ pub(super) fn created(done: &OverrideCreated) -> String {
     let mut text = if done.dry_run {
         String::new()
     } else {
-        format!("override {} until {}\n", done.id, done.expires_at)
+        format!(
+            "override {} until {}\n",
+            printable(&done.id),
+            printable(&done.expires_at)
+        )
     };
     text += &differences(done.revision, done.dry_run, &done.diff);
     text

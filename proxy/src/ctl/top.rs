@@ -16,9 +16,11 @@ use ratatui::{
     widgets::{Block, Cell, Paragraph, Row, Sparkline, Table},
 };
 use serde_json::Value;
-use weir_api::{admin::Moment, client::AdminClient};
+use weir_api::{admin::Moment, client::AdminClient, text::printable};
 
-use super::nodes::{self, Fault, Nodes};
+use super::nodes::{Fault, Nodes};
+use crate::cli::EXIT_FAILED;
+use crate::output::print;
 
 /// Time between two looks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -46,18 +48,14 @@ pub(super) async fn top(nodes: &Nodes, once: bool) -> Result<ExitCode, Fault> {
     if once || !io::stdout().is_terminal() {
         let views = look(nodes).await;
         let text = plain(&views).map_err(|error| Fault::failed(error.to_string()))?;
-        nodes::print(&text);
         let lost = views.iter().any(|view| view.seen.is_err());
-        return Ok(ExitCode::from(if lost {
-            crate::cli::EXIT_FAILED
-        } else {
-            0
-        }));
+        return Ok(print(&text).code(if lost { EXIT_FAILED } else { 0 }));
     }
     let mut terminal =
         ratatui::try_init().map_err(|e| Fault::failed(format!("the terminal: {e}")))?;
     let done = watch(nodes, &mut terminal).await;
-    ratatui::restore();
+    // A terminal that is gone needs none of it.
+    let _ = ratatui::try_restore();
     done.map(|()| ExitCode::SUCCESS)
         .map_err(|error| Fault::failed(format!("the terminal: {error}")))
 }
@@ -139,8 +137,8 @@ fn draw(frame: &mut Frame<'_>, views: &[View]) {
         match &view.seen {
             Ok(seen) => draw_node(frame, *area, &view.name, seen),
             Err(what) => {
-                let block = Block::bordered().title(view.name.as_str());
-                let text = Paragraph::new(what.as_str()).red().block(block);
+                let block = Block::bordered().title(printable(&view.name));
+                let text = Paragraph::new(printable(what)).red().block(block);
                 frame.render_widget(text, *area);
             }
         }
@@ -152,7 +150,11 @@ fn draw_node(frame: &mut Frame<'_>, area: Rect, name: &str, seen: &Seen) {
         0 => String::new(),
         n => format!(", {n} override{}", if n == 1 { "" } else { "s" }),
     };
-    let block = Block::bordered().title(format!(" weir {name}, revision {}{held} ", seen.revision));
+    let block = Block::bordered().title(format!(
+        " weir {}, revision {}{held} ",
+        printable(name),
+        seen.revision
+    ));
     let inner = block.inner(area);
     frame.render_widget(block, area);
     let servers = servers(&seen.upstreams);
@@ -311,8 +313,8 @@ fn text(value: &Value, name: &str) -> String {
 
 fn bare(value: &Value) -> String {
     match value {
-        Value::String(text) => text.clone(),
+        Value::String(text) => printable(text).into_owned(),
         Value::Null => String::new(),
-        other => other.to_string(),
+        other => printable(&other.to_string()).into_owned(),
     }
 }

@@ -9,10 +9,11 @@ use weir_api::{
 };
 
 use super::{
-    nodes::{Fault, Nodes, print},
+    nodes::{Fault, Nodes},
     show::brief,
 };
 use crate::cli::EXIT_FAILED;
+use crate::output::{Printed, complain, print_json, print_line};
 
 /// Prints the events of every node until it is interrupted (exit code 0) or all of them are gone (1).
 pub(super) async fn watch(nodes: &Nodes) -> Result<ExitCode, Fault> {
@@ -35,17 +36,17 @@ pub(super) async fn watch(nodes: &Nodes) -> Result<ExitCode, Fault> {
         tokio::select! {
             it = received.recv() => match it {
                 Some((name, Ok(event))) => {
-                    let line = if nodes.json() {
-                        json_line(several, &name, &event)
+                    let printed = if nodes.json() {
+                        print_json(&json_line(several, &name, &event))
                     } else {
                         let at = if several { format!("{name}  ") } else { String::new() };
-                        format!("{at}{}\n", line(&event))
+                        print_line(&format!("{at}{}", line(&event)))
                     };
-                    if !print(&line) {
-                        return Ok(ExitCode::SUCCESS);
+                    if printed != Printed::Whole {
+                        return Ok(printed.code(0));
                     }
                 }
-                Some((name, Err(reason))) => eprintln!("weir ctl: {name}: {reason}"),
+                Some((name, Err(reason))) => complain(&format!("weir ctl: {name}: {reason}")),
                 None => return Ok(ExitCode::from(EXIT_FAILED)),
             },
             _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),

@@ -5,6 +5,7 @@
 //! read is left alone.
 
 mod edit;
+mod form;
 mod write;
 
 use std::{
@@ -179,7 +180,8 @@ impl Plan {
         let source = state.source.clone().ok_or(SaveError::NoFile)?;
         let lasting = lasting(&state.layers)?;
         let file = state.layers.file.clone();
-        let text = edit::edit(&source.text, &file, &differences(&file, &lasting))
+        let changes = differences(&file, &lasting);
+        let text = form::keep(&source.text, |text| edit::edit(text, &file, &changes))
             .and_then(|text| check(&source, &text, &lasting).map(|()| text))
             .map_err(|reason| SaveError::Layout {
                 file: source.name(),

@@ -7,6 +7,7 @@ use weir_api::{
     admin::OverrideView,
     schema::patch::Leaves,
     settings::{Path, Problem, Problems},
+    text::unprintable_in,
     units::{format_duration, format_timestamp},
 };
 
@@ -38,7 +39,7 @@ impl NewOverride {
         let mut problems = Vec::new();
         problems.extend(bad_ttl(self.ttl));
         let owner = self.owner.trim().chars().count();
-        if !(1..=200).contains(&owner) || self.owner.chars().any(char::is_control) {
+        if !(1..=200).contains(&owner) || unprintable_in(&self.owner).is_some() {
             let path = Path::root().key("owner");
             problems.push(Problem::new(
                 path,
@@ -49,6 +50,12 @@ impl NewOverride {
         if self.reason.chars().count() > 1000 {
             let path = Path::root().key("reason");
             problems.push(Problem::new(path, "too long", "up to 1000 characters"));
+        } else if let Some(c) = unprintable_in(&self.reason) {
+            problems.push(Problem::new(
+                Path::root().key("reason"),
+                format!("has the control character U+{:04X}", u32::from(c)),
+                "up to 1000 printable characters on one line",
+            ));
         }
         Problems::none_or(problems)
     }

@@ -1,7 +1,8 @@
 //! Settings are taken from one proxy and brought to another.
 
+use nix::sys::signal::Signal;
 use serde_json::json;
-use weir_tests::{Origin, Weir, process::run};
+use weir_tests::{Origin, Weir, process::run, wait::eventually_some};
 
 async fn ctl(weir: &Weir, args: &[&str]) -> weir_tests::process::Finished {
     let done = run(
@@ -91,4 +92,46 @@ async fn a_backup_of_several_nodes_is_refused_with_what_would_be_right() {
         refused.stderr
     );
     assert_eq!(one.admin.get("/v1/settings").await, before);
+}
+
+#[tokio::test]
+async fn saving_keeps_the_byte_order_mark_and_the_line_ends() {
+    let api = Origin::named("a").await;
+    let mut weir = Weir::before(&[&api]).start().await;
+    let text = std::fs::read_to_string(weir.config_path()).unwrap();
+    let windows =
+        format!("\u{feff}# from an editor on Windows\n{text}\n[timeouts]\nread = '31s'\n");
+    let windows = windows.replace('\n', "\r\n");
+    std::fs::write(weir.config_path(), &windows).unwrap();
+    weir.process.signal(Signal::SIGHUP);
+    eventually_some("the file to be read", async || {
+        (weir.admin.settings().await["timeouts"]["read"] == "31s").then_some(())
+    })
+    .await;
+    weir.admin
+        .patch(json!({ "timeouts": { "read": "32s", "connect": "9s" } }))
+        .await;
+    let node = weir.admin.address();
+    let saved = run("weir", &["ctl", "--node", node, "save"]).await;
+    assert_eq!(saved.code, Some(0), "{}", saved.stderr);
+    assert!(!saved.stdout.contains('\r'), "{:?}", saved.stdout);
+    let changed = saved
+        .stdout
+        .lines()
+        .filter(|line| line.starts_with(['+', '-']));
+    // The two lines of the head, one line replaced, one added.
+    assert_eq!(changed.count(), 5, "{}", saved.stdout);
+    let after = std::fs::read_to_string(weir.config_path()).unwrap();
+    assert!(
+        after.starts_with("\u{feff}# from an editor on Windows\r\n"),
+        "{after:?}"
+    );
+    assert_eq!(
+        after.matches('\n').count(),
+        after.matches("\r\n").count(),
+        "{after:?}"
+    );
+    assert!(after.contains("read = \"32s\"\r\n"), "{after:?}");
+    weir.process.signal(Signal::SIGTERM);
+    assert_eq!(weir.process.exit_code().await, Some(0));
 }

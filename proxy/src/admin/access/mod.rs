@@ -4,7 +4,10 @@ mod caller;
 mod throttle;
 mod tokens;
 
-pub use tokens::{TokenError, TokenFile, generate as generate_token};
+pub use tokens::{
+    NAME_ALLOWED as TOKEN_NAME_ALLOWED, TokenError, TokenFile, generate as generate_token,
+    is_name as is_token_name,
+};
 
 pub(super) use caller::{Caller, Peer};
 pub(super) use throttle::Throttle;

@@ -98,10 +98,9 @@ impl Tokens {
         let mut entries: Vec<Entry> = Vec::new();
         for token in raw.token {
             let name = token.name;
-            let fits = (1..=64).contains(&name.len()) && name.chars().all(|c| c.is_ascii_graphic());
-            if !fits || entries.iter().any(|entry| entry.holder.name == name) {
+            if !is_name(&name) || entries.iter().any(|entry| entry.holder.name == name) {
                 return Err(wrong(format!(
-                    "token {name:?}: the name is not allowed; allowed: 1 to 64 visible characters, each name once"
+                    "token {name:?}: the name is not allowed; allowed: {NAME_ALLOWED}, each name once"
                 )));
             }
             let scopes: Option<Vec<Scope>> = token.scopes.iter().map(|s| scope(s)).collect();
@@ -195,6 +194,15 @@ fn to_hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+/// What a token's name may be.
+pub const NAME_ALLOWED: &str = "1 to 64 visible characters";
+
+/// Whether a token may have this name.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.chars().all(|c| c.is_ascii_graphic())
 }
 
 /// A new token, and the table that goes into the file for it.

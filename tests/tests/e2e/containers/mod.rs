@@ -49,6 +49,8 @@ fn both_compose_files_mean_what_is_documented() {
             assert_eq!(service["cap_drop"], json!(["ALL"]), "{text}");
             let options = service["security_opt"].to_string();
             assert!(options.contains("no-new-privileges"), "{text}");
+            assert!(!service["pids_limit"].is_null(), "{text}");
+            assert!(!service["mem_limit"].is_null(), "{text}");
         }
         assert_eq!(api["scale"].as_u64(), replicas, "{text}");
         assert_eq!(api["cpus"].as_f64(), Some(1.0), "{text}");
@@ -61,6 +63,23 @@ fn both_compose_files_mean_what_is_documented() {
         assert!(short || mount["read_only"] == true, "{text}");
         assert_eq!(published_at(&weir["ports"][0]), published, "{text}");
     }
+}
+
+/// A tag can be moved to another image; a digest is the image.
+#[test]
+fn images_of_others_are_named_by_digest() {
+    let text = std::fs::read_to_string(folder().join("compose.monitoring.yml")).unwrap();
+    let overlay: Value = serde_saphyr::from_str(&text).unwrap();
+    for name in ["prometheus", "grafana"] {
+        let service = &overlay["services"][name];
+        let image = service["image"].as_str().unwrap();
+        let digest = image.split_once("@sha256:").map(|(_, digest)| digest);
+        let is_hex =
+            |digest: &str| digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit());
+        assert!(digest.is_some_and(is_hex), "{image}");
+        assert!(!service["mem_limit"].is_null(), "{name}");
+    }
+    assert!(text.contains("pids_limit"), "{text}");
 }
 
 /// Where a port is published: `ADDRESS:PORT` or `PORT`.

@@ -125,7 +125,7 @@ async fn every_query_and_rule_has_data_about_a_real_proxy() {
         "WeirMemoryGrowing",
         "WeirConnectionsRefused",
         "WeirLimitFull",
-        "WeirAccessLogDropping",
+        "WeirLogLinesLost",
     ] {
         assert!(!firing.contains(quiet), "{quiet} fires: {firing:?}");
     }
