@@ -285,7 +285,7 @@ async fn printing_to(stdout: Stdio, args: &[&str]) -> (Option<i32>, String) {
     )
 }
 
-fn commands<'a>(builder: &Builder, weir: &'a Weir, dir: &Path) -> Vec<Vec<String>> {
+fn commands(builder: &Builder, weir: &Weir, dir: &Path) -> Vec<Vec<String>> {
     let config = dir.join("weir.toml");
     fs::write(&config, builder.text()).unwrap();
     let config = config.display().to_string();
