@@ -31,7 +31,6 @@ impl Reloader {
         let text = config::read(&self.file).map_err(|problems| config::render(&problems))?;
         let name = self.file.display().to_string();
         let next = config::parse(&text, &name).map_err(|problems| config::render(&problems))?;
-        let routes_changed = self.engine.routes() != next.routes;
         let needs_restart: Vec<String> = self
             .running
             .fixed_differences(&next)
@@ -39,37 +38,23 @@ impl Reloader {
             .filter(|part| *part != "route")
             .map(str::to_owned)
             .collect();
-        if dry_run {
-            let would = self.store.reload(next.settings(), author, true);
-            let would = would.map_err(|error| error.to_string())?;
-            return Ok(ReloadView {
-                revision: would.revision,
-                dry_run,
-                diff: would.diff,
-                routes_changed,
-                needs_restart,
-                shadowed: would.shadowed,
-            });
-        }
-        let old = self.engine.set_routes(next.routes.clone());
-        let done = match self.store.reload(next.settings(), author, false) {
-            Ok(done) => done,
-            Err(error) => {
-                self.engine.set_routes(old);
-                return Err(error.to_string());
+        let done = self
+            .store
+            .reload(next.settings(), &next.routes, author, dry_run)
+            .map_err(|error| error.to_string())?;
+        if !dry_run {
+            self.store.read_from(&self.file, &text);
+            if let Some(tokens) = &self.tokens
+                && let Err(error) = tokens.reread()
+            {
+                error!(%error, "the old tokens stay in use");
             }
-        };
-        self.store.read_from(&self.file, &text);
-        if let Some(tokens) = &self.tokens
-            && let Err(error) = tokens.reread()
-        {
-            error!(%error, "the old tokens stay in use");
         }
         Ok(ReloadView {
             revision: done.revision,
             dry_run,
             diff: done.diff,
-            routes_changed,
+            routes_changed: done.routes_changed,
             needs_restart,
             shadowed: done.shadowed,
         })

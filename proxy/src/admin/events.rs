@@ -168,7 +168,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_slow_reader_loses_the_oldest_and_is_told() {
-        let store = Store::new(&Settings::default()).unwrap();
+        let store = Store::new(&Settings::default(), Arc::default()).unwrap();
         let closing = watch::Sender::new(false);
         let mut reader = Reader {
             first: None,

@@ -40,7 +40,7 @@ struct Running {
 async fn start() -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let store = Arc::new(Store::new(&file()).unwrap());
+    let store = Arc::new(Store::new(&file(), Arc::default()).unwrap());
     let readiness = Readiness::new();
     let state = AdminState::new(Arc::clone(&store), readiness.clone())
         .with_metrics(|| "weir_up 1\n".to_owned())

@@ -33,8 +33,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use pingora_runtime::Runtime;
 use tokio::sync::Notify;
-use weir_api::config::{Config, Route};
-use weir_api::settings::Settings;
+use weir_api::config::Config;
 
 use self::descriptors::Descriptors;
 use self::listen::Listeners;
@@ -47,6 +46,7 @@ use self::upstream::Connector;
 use crate::observe::RequestIds;
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
+use crate::settings::Published;
 
 /// How often the names of servers are looked up.
 const LOOK_UP_EVERY: Duration = Duration::from_secs(5);
@@ -72,30 +72,29 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// The proxy without listeners: threads, servers and their health checks, under `settings`.
+    /// The proxy without listeners: threads, servers and their health checks, under `first`.
     ///
     /// # Errors
     /// [`PublishError`] if the settings cannot take effect.
     pub fn new(
         config: &Config,
-        revision: u64,
-        settings: &Arc<Settings>,
+        first: &Published,
         metrics: Arc<Metrics>,
         access_log: Option<AccessLog>,
     ) -> Result<Self, PublishError> {
         let compiler = Compiler::new(Arc::clone(&metrics));
-        let first = compiler.compile(revision, settings, &config.routes)?;
+        let snapshot = compiler.compile(first)?;
         let threads = match config.server.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             n => n,
         };
         let descriptors = Descriptors::raise(threads, config.listeners.len());
-        descriptors.compare(settings.connections.max);
+        descriptors.compare(first.settings.connections.max);
         let shared = Arc::new(Shared {
             compiler,
-            snapshot: ArcSwap::from_pointee(first),
+            snapshot: ArcSwap::from_pointee(snapshot),
             published: Notify::new(),
-            routes: Mutex::new(config.routes.clone()),
+            publishing: Mutex::default(),
             metrics,
             access_log,
             slots: Arc::new(Slots::new(descriptors.room())),
@@ -165,30 +164,20 @@ impl Engine {
         self.listeners.lock().handles()
     }
 
-    /// Puts settings into force: requests that begin from now on see them, those under way keep
-    /// what they began with.
+    /// Puts settings and routes into force: requests that begin from now on see them, those under way
+    /// keep what they began with.
     ///
     /// # Errors
     /// [`PublishError`]; then everything is as it was.
-    pub fn publish(&self, revision: u64, settings: &Arc<Settings>) -> Result<(), PublishError> {
-        self.shared.publish(revision, settings)?;
-        self.shared.descriptors.compare(settings.connections.max);
+    pub fn publish(&self, next: &Published) -> Result<(), PublishError> {
+        self.shared.publish(next)?;
+        self.shared
+            .descriptors
+            .compare(next.settings.connections.max);
         // What is idle above a lowered limit goes now; what is busy stays until it is done.
-        self.shared.slots.shed(settings.connections.max);
+        self.shared.slots.shed(next.settings.connections.max);
         sweep_pools(&self.shared);
         Ok(())
-    }
-
-    /// The routes in force.
-    #[must_use]
-    pub fn routes(&self) -> Vec<Route> {
-        self.shared.routes.lock().clone()
-    }
-
-    /// Takes over the routes of a file that is being reloaded; they come into force with the next
-    /// [`Engine::publish`]. Returns the present ones, to put back should that fail.
-    pub fn set_routes(&self, routes: Vec<Route>) -> Vec<Route> {
-        std::mem::replace(&mut *self.shared.routes.lock(), routes)
     }
 
     /// Opens the access log anew, after it has been rotated.

@@ -11,8 +11,6 @@ use http::{Version, header};
 use parking_lot::Mutex;
 use pingora::protocols::Stream;
 use tokio::sync::Notify;
-use weir_api::config::Route;
-use weir_api::settings::Settings;
 
 use super::call::{Call, Fate, Record};
 use super::client::{Client, ClientError, ClientTimeouts};
@@ -23,6 +21,7 @@ use super::upstream::Connector;
 use crate::observe::RequestIds;
 use crate::observe::access_log::{AccessLog, Entry};
 use crate::observe::metrics::Metrics;
+use crate::settings::Published;
 use weir_http1::HeadSummary;
 
 /// How much of the first line of a refused head is logged, in bytes.
@@ -35,8 +34,8 @@ pub(super) struct Shared {
     /// Wakes who follows the snapshots: another one is in force.
     pub(super) published: Notify,
     /// Held from compiling a snapshot to putting it in force, so that an older one never replaces a
-    /// newer one. The routes to compile with.
-    pub(super) routes: Mutex<Vec<Route>>,
+    /// newer one.
+    pub(super) publishing: Mutex<()>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) access_log: Option<AccessLog>,
     pub(super) slots: Arc<Slots>,
@@ -59,23 +58,19 @@ pub(super) struct Arrival {
 }
 
 impl Shared {
-    /// Compiles settings and puts them in force.
-    pub(super) fn publish(
-        &self,
-        revision: u64,
-        settings: &Arc<Settings>,
-    ) -> Result<(), CompileError> {
-        let routes = self.routes.lock();
-        let next = self.compiler.compile(revision, settings, &routes)?;
+    /// Compiles settings and routes, and puts them in force.
+    pub(super) fn publish(&self, next: &Published) -> Result<(), CompileError> {
+        let _turn = self.publishing.lock();
+        let next = self.compiler.compile(next)?;
         self.put_in_force(next);
         Ok(())
     }
 
-    /// Compiles the settings in force anew, because names stand for other addresses.
+    /// Compiles what is in force anew, because names stand for other addresses.
     pub(super) fn refresh(&self) {
-        let routes = self.routes.lock();
+        let _turn = self.publishing.lock();
         let now = self.snapshot.load();
-        match self.compiler.compile(now.revision, &now.settings, &routes) {
+        match self.compiler.compile(&now.published()) {
             Ok(next) => self.put_in_force(next),
             Err(e) => tracing::error!(error = %e, "cannot follow a change of addresses"),
         }

@@ -14,6 +14,7 @@ use super::upstream::IdlePool;
 use crate::limit::{Limit, Zones};
 use crate::observe::metrics::{Metrics, RouteMetrics, UpstreamMetrics};
 use crate::route::RouteTable;
+use crate::settings::Published;
 use crate::upstream::{Registry, UpstreamState};
 
 /// Everything a request needs to know, fixed for its whole life.
@@ -21,9 +22,22 @@ use crate::upstream::{Registry, UpstreamState};
 pub(super) struct Snapshot {
     pub(super) revision: u64,
     pub(super) settings: Arc<Settings>,
+    /// The routes as they were published; `routes` is made of them.
+    source: Arc<[Route]>,
     pub(super) routes: RouteTable<Arc<RoutePlan>>,
     pub(super) upstreams: Vec<Arc<UpstreamPlan>>,
     pub(super) limits: Vec<Arc<Limit>>,
+}
+
+impl Snapshot {
+    /// What this snapshot was compiled from.
+    pub(super) fn published(&self) -> Published {
+        Published {
+            revision: self.revision,
+            settings: Arc::clone(&self.settings),
+            routes: Arc::clone(&self.source),
+        }
+    }
 }
 
 /// One route.
@@ -107,16 +121,16 @@ impl Compiler {
             })
     }
 
-    /// Compiles `settings` and `routes`.
+    /// Compiles what is to be in force.
     ///
     /// # Errors
     /// [`CompileError`]; then nothing has changed.
-    pub(super) fn compile(
-        &self,
-        revision: u64,
-        settings: &Arc<Settings>,
-        routes: &[Route],
-    ) -> Result<Snapshot, CompileError> {
+    pub(super) fn compile(&self, next: &Published) -> Result<Snapshot, CompileError> {
+        let Published {
+            revision,
+            settings,
+            routes,
+        } = next;
         let mut kept = self.kept.lock();
         check_names(settings, routes)?;
         let mut resolved = HashMap::new();
@@ -165,8 +179,9 @@ impl Compiler {
             Some((route.host.clone(), route.path.clone(), Arc::new(plan)))
         }));
         Ok(Snapshot {
-            revision,
+            revision: *revision,
             settings: Arc::clone(settings),
+            source: Arc::clone(routes),
             routes: table,
             upstreams: upstreams.into_values().collect(),
             limits: limits.into_values().collect(),

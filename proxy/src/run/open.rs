@@ -66,7 +66,10 @@ impl Opened {
         let listeners = listeners.collect::<Result<_, _>>()?;
         let access = open_access(config)?;
         let tls = config.admin.tls.as_ref().map(admin::load_tls).transpose()?;
-        let store = Arc::new(Store::new(config.settings()).map_err(|e| anyhow::anyhow!("{e}"))?);
+        let store = Arc::new(
+            Store::new(config.settings(), config.routes.as_slice().into())
+                .map_err(|e| anyhow::anyhow!("{e}"))?,
+        );
         store.read_from(&args.config, text);
         let log = open_log(config)?;
         let first = store.current();
@@ -78,16 +81,12 @@ impl Opened {
         if let Some(audit) = &access.audit {
             metrics.watch_log("audit", audit.losses());
         }
-        let engine = Engine::new(config, first.revision, &first.settings, metrics, log)?;
+        let engine = Engine::new(config, &first, metrics, log)?;
         let engine = Arc::new(engine);
         store
             .on_publish({
                 let engine = Arc::clone(&engine);
-                Box::new(move |next| {
-                    engine
-                        .publish(next.revision, &next.settings)
-                        .map_err(|e| e.to_string())
-                })
+                Box::new(move |next| engine.publish(next).map_err(|e| e.to_string()))
             })
             .map_err(|e| anyhow::anyhow!("{e}"))?;
         // Last: they make files, which a start that is broken off would leave.

@@ -1,10 +1,11 @@
 //! The layers of settings and what comes out of them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 use weir_api::{
     admin::{Change, Superseded},
+    config::Route,
     schema::patch::{self, Leaves},
     settings::{Path, Problems, Settings},
 };
@@ -16,6 +17,8 @@ use super::overrides::Override;
 pub(super) struct Layers {
     /// The file, every default filled in.
     pub(super) file: Value,
+    /// The routes of the file; no other layer has any.
+    pub(super) routes: Arc<[Route]>,
     /// Changes for good.
     pub(super) patch: Leaves,
     /// Changes for a time, oldest first.
@@ -23,9 +26,10 @@ pub(super) struct Layers {
 }
 
 impl Layers {
-    pub(super) fn new(file: &Settings) -> Self {
+    pub(super) fn new(file: &Settings, routes: Arc<[Route]>) -> Self {
         Self {
             file: file.to_json(),
+            routes,
             patch: Leaves::new(),
             overrides: Vec::new(),
         }

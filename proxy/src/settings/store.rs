@@ -9,6 +9,7 @@ use tokio::sync::{Notify, broadcast};
 use tracing::info;
 use weir_api::{
     admin::{Change, RevisionView, SettingsView, Superseded},
+    config::Route,
     events::Event,
     schema::patch::{self, Leaves},
     settings::{Problem, Problems, Settings},
@@ -23,13 +24,15 @@ use super::{
     revision::Revisions,
 };
 
-/// Settings in force, with their number.
+/// What is in force: settings and routes as one value, with its number.
 #[derive(Debug, Clone)]
 pub struct Published {
     /// Counts publications, from 1.
     pub revision: u64,
     /// The settings.
     pub settings: Arc<Settings>,
+    /// The routes, as in the file that the settings' lowest layer was read from.
+    pub routes: Arc<[Route]>,
 }
 
 /// Called with settings before they are in force; an error keeps them from being published.
@@ -103,6 +106,8 @@ pub struct Reloaded {
     pub revision: u64,
     /// What is different from before.
     pub diff: Vec<Change>,
+    /// Whether the routes are different from before.
+    pub routes_changed: bool,
     /// Fields that the file changes without effect, because a patch or an override holds them.
     pub shadowed: Vec<String>,
 }
@@ -163,19 +168,23 @@ pub struct Store {
 }
 
 impl Store {
-    /// A store whose lowest layer is the file; revision 1.
+    /// A store whose lowest layer is the file, with the file's routes; revision 1.
     ///
     /// # Errors
     /// When the settings are not valid.
-    pub fn new(file: &Settings) -> Result<Self, Problems> {
-        Self::with_clock(file, Arc::new(SystemClock))
+    pub fn new(file: &Settings, routes: Arc<[Route]>) -> Result<Self, Problems> {
+        Self::with_clock(file, routes, Arc::new(SystemClock))
     }
 
     /// As [`Store::new`], with another clock.
     ///
     /// # Errors
     /// When the settings are not valid.
-    pub fn with_clock(file: &Settings, clock: Arc<dyn Clock>) -> Result<Self, Problems> {
+    pub fn with_clock(
+        file: &Settings,
+        routes: Arc<[Route]>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Problems> {
         file.validate()?;
         let mut revisions = Revisions::default();
         revisions.add(
@@ -189,9 +198,10 @@ impl Store {
             current: ArcSwap::from_pointee(Published {
                 revision: 1,
                 settings: Arc::new(file.clone()),
+                routes: Arc::clone(&routes),
             }),
             state: Mutex::new(State {
-                layers: Layers::new(file),
+                layers: Layers::new(file, routes),
                 revisions,
                 hooks: Vec::new(),
                 source: None,
@@ -286,7 +296,8 @@ impl Store {
         self.commit(&mut state, layers, author, conditions.into())
     }
 
-    /// Replaces the lowest layer, or only says what would come of it. Patches and overrides stay.
+    /// Replaces the lowest layer and the routes, or only says what would come of it. Patches and
+    /// overrides stay.
     ///
     /// # Errors
     /// When a patch or an override has no place in the new file or is not valid together with it, or
@@ -294,12 +305,17 @@ impl Store {
     pub fn reload(
         &self,
         file: &Settings,
+        routes: &[Route],
         author: Author,
         dry_run: bool,
     ) -> Result<Reloaded, StoreError> {
         file.validate()?;
         let mut state = self.lock();
         let mut layers = state.layers.clone();
+        let routes_changed = *layers.routes != *routes;
+        if routes_changed {
+            layers.routes = routes.into();
+        }
         let old = std::mem::replace(&mut layers.file, file.to_json());
         Problems::none_or(homeless(&layers))?;
         layers.effective_lasting()?;
@@ -309,6 +325,7 @@ impl Store {
         Ok(Reloaded {
             revision: changed.revision,
             diff: changed.diff,
+            routes_changed,
             shadowed,
         })
     }
@@ -369,6 +386,7 @@ impl Store {
         let published = Published {
             revision: old.revision + 1,
             settings: Arc::new(settings),
+            routes: Arc::clone(&layers.routes),
         };
         for (n, hook) in state.hooks.iter().enumerate() {
             if let Err(reason) = hook(&published) {

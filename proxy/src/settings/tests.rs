@@ -59,7 +59,7 @@ fn store() -> (Store, Arc<Manual>) {
         start: Instant::now(),
         passed: Mutex::new(Duration::ZERO),
     });
-    let store = Store::with_clock(&file(), Arc::<Manual>::clone(&clock)).unwrap();
+    let store = Store::with_clock(&file(), Arc::default(), Arc::<Manual>::clone(&clock)).unwrap();
     (store, clock)
 }
 
@@ -318,7 +318,7 @@ fn a_reload_keeps_patches_and_overrides() {
     new.timeouts.read = Duration::from_secs(5);
     new.rate_limit.get_mut("api_limit").unwrap().rate = Rate::per_second(20).unwrap();
     let done = store
-        .reload(&new, Author::new("SIGHUP", ""), false)
+        .reload(&new, &[], Author::new("SIGHUP", ""), false)
         .unwrap();
     assert_eq!(
         done.shadowed,
@@ -349,7 +349,10 @@ fn a_reload_that_does_not_fit_is_refused_with_reasons() {
     let mut new = file();
     new.upstream.clear();
     new.rate_limit.clear();
-    let error = store.reload(&new, ops(), false).unwrap_err().to_string();
+    let error = store
+        .reload(&new, &[], ops(), false)
+        .unwrap_err()
+        .to_string();
     for part in [
         "upstream.api.keepalive: set by a patch",
         "rate_limit.api_limit.delay: set by override",
@@ -360,7 +363,7 @@ fn a_reload_that_does_not_fit_is_refused_with_reasons() {
     bad.compression.level = 77;
     assert!(
         store
-            .reload(&bad, ops(), false)
+            .reload(&bad, &[], ops(), false)
             .unwrap_err()
             .to_string()
             .contains("compression.level")

@@ -91,7 +91,7 @@ impl Case {
         let path = dir.path().join("weir.toml");
         fs::write(&path, text).unwrap();
         let config = config::parse(text, "weir.toml").unwrap_or_else(|e| panic!("{e}"));
-        let store = Store::new(config.settings()).unwrap();
+        let store = Store::new(config.settings(), config.routes.as_slice().into()).unwrap();
         store.read_from(&path, text);
         Self { store, path, dir }
     }
@@ -270,7 +270,12 @@ fn an_edited_file_is_not_overwritten() {
     assert_eq!((case.text(), case.store.revision()), (edited.clone(), 2));
     // Once it has been read, it is the file that is changed.
     case.store
-        .reload(config::load(&case.path).unwrap().settings(), ops(), false)
+        .reload(
+            config::load(&case.path).unwrap().settings(),
+            &[],
+            ops(),
+            false,
+        )
         .unwrap();
     case.store.read_from(&case.path, &edited);
     case.saves(&edited, &[("\"30s\"", "\"10s\"")]);
@@ -286,7 +291,7 @@ fn an_edited_file_is_not_overwritten() {
 
 #[test]
 fn without_a_file_there_is_nothing_to_save_to() {
-    let store = Store::new(config::parse(FILE, "x").unwrap().settings()).unwrap();
+    let store = Store::new(config::parse(FILE, "x").unwrap().settings(), Arc::default()).unwrap();
     let error = store.save(&ops(), Conditions::default()).unwrap_err();
     assert!(matches!(error, StoreError::NotSaved(SaveError::NoFile)));
 }

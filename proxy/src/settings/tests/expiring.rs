@@ -177,7 +177,7 @@ fn a_bad_override_changes_nothing() {
 /// With real time: the timer ends an override, also one made while it waits for a later one.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_timer_ends_overrides() {
-    let store = Arc::new(Store::new(&file()).unwrap());
+    let store = Arc::new(Store::new(&file(), Arc::default()).unwrap());
     let timer = tokio::spawn({
         let store = Arc::clone(&store);
         async move { store.run_expiry().await }

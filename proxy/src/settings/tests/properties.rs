@@ -129,7 +129,7 @@ proptest! {
                 Act::Reload(n) => {
                     let mut new = file();
                     new.rate_limit.get_mut("api_limit").unwrap().rate = Rate::per_second(n).unwrap();
-                    store.reload(&new, ops(), false).unwrap();
+                    store.reload(&new, &[], ops(), false).unwrap();
                     lowest = n;
                 }
             }

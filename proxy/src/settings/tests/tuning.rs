@@ -76,7 +76,7 @@ fn a_rollback_that_cannot_be_changes_nothing() {
     ));
     let mut other = file();
     other.rate_limit.clear();
-    store.reload(&other, ops(), false).unwrap();
+    store.reload(&other, &[], ops(), false).unwrap();
     let error = back(&store, 1).unwrap_err().to_string();
     assert!(
         error.contains("rate_limit.api_limit") && error.contains("file"),
@@ -94,7 +94,7 @@ fn what_the_file_has_got_since_stays_when_rolling_back() {
         Upstream::new(vec![Server::new("127.0.0.1:9")]),
     );
     more.timeouts.connect = Duration::from_secs(3);
-    store.reload(&more, ops(), false).unwrap();
+    store.reload(&more, &[], ops(), false).unwrap();
     back(&store, 1).unwrap();
     let now = lasting(&store);
     assert!(now.upstream.contains_key("new"));
