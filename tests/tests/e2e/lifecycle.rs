@@ -1,6 +1,9 @@
 //! Starting, reloading and stopping.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
 
 use nix::sys::signal::Signal;
 use weir_tests::{
@@ -144,6 +147,55 @@ async fn a_bad_file_is_refused_on_sighup_and_everything_goes_on() {
     })
     .await;
     weir.get("/").await.expect(200);
+}
+
+/// Routes and settings come into force together, so whoever publishes in between (here: overrides
+/// that come and go) never brings along the routes of a file that is about to be refused.
+#[tokio::test]
+async fn a_refused_reload_never_puts_its_routes_in_force() {
+    let api = Origin::named("a").await;
+    let mut weir = Weir::before(&[&api])
+        .with(
+            "rate_limit.x = { rate = '1000r/s', burst = 10 }
+             route = [{ path = '/old', upstream = 'api' }]",
+        )
+        .start()
+        .await;
+    // The file says `nodelay`, which excludes the `delay` of the patch.
+    let delay = serde_json::json!({ "rate_limit": { "x": { "delay": 5 } } });
+    weir.admin.patch(delay).await;
+    weir.rewrite_config(
+        "rate_limit.x.nodelay = true
+         route = [{ path = '/old', upstream = 'api' }, { path = '/refused', upstream = 'api' }]",
+    );
+    let before = weir.admin.get("/v1/settings").await["sources"].clone();
+    let over = AtomicBool::new(false);
+    let reloads = async {
+        for _ in 0..100 {
+            let answer = weir.admin.send("POST", "/v1/settings/reload", None).await;
+            let refused = answer.expect(422)["error"]["message"].to_string();
+            assert!(refused.contains("rate_limit.x.delay"), "{refused}");
+        }
+        over.store(true, Ordering::Relaxed);
+    };
+    let overrides = async || {
+        while !over.load(Ordering::Relaxed) {
+            let change = serde_json::json!({ "connections": { "max": 333 } });
+            let made = weir.admin.override_for("10m", change).await;
+            let path = format!("/v1/overrides/{}", made["id"].as_str().unwrap());
+            weir.admin.send("DELETE", &path, None).await.expect(200);
+        }
+    };
+    let requests = async {
+        let mut client = weir.connect().await;
+        while !over.load(Ordering::Relaxed) {
+            client.get("/refused").await.expect(404);
+            client.get("/old").await.expect(200);
+        }
+    };
+    tokio::join!(reloads, overrides(), overrides(), requests);
+    assert_eq!(weir.admin.get("/v1/settings").await["sources"], before);
+    weir.get("/refused").await.expect(404);
 }
 
 #[tokio::test]
