@@ -8,7 +8,6 @@ use tracing::{error, info, warn};
 use weir_api::admin::ReloadView;
 use weir_proxy::admin::TokenFile;
 use weir_proxy::config::{self, Config};
-use weir_proxy::engine::Engine;
 use weir_proxy::settings::{Author, Store};
 
 /// What a reload works on.
@@ -16,7 +15,6 @@ pub(crate) struct Reloader {
     pub(crate) file: PathBuf,
     /// The configuration that the process was started with.
     pub(crate) running: Config,
-    pub(crate) engine: Arc<Engine>,
     pub(crate) store: Arc<Store>,
     pub(crate) tokens: Option<Arc<TokenFile>>,
     /// One at a time.
@@ -40,7 +38,7 @@ impl Reloader {
             .collect();
         let done = self
             .store
-            .reload(next.settings(), &next.routes, author, dry_run)
+            .make(|store| store.reload(next.settings(), &next.routes, author.clone(), dry_run))
             .map_err(|error| error.to_string())?;
         if !dry_run {
             self.store.read_from(&self.file, &text);
@@ -60,7 +58,7 @@ impl Reloader {
         })
     }
 
-    /// The same on a signal: what came of it goes to the log.
+    /// The same on a signal: what came of it goes to the log. May wait for names to be looked up.
     pub(crate) fn on_signal(&self) {
         let author = Author::new("SIGHUP", "configuration file read again");
         match self.reload(false, author) {

@@ -12,6 +12,7 @@ use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 use serde::Deserialize;
@@ -36,6 +37,8 @@ pub struct Config {
     pub server: ServerProcess,
     /// The admin API (`[admin]`).
     pub admin: Admin,
+    /// How names of servers are looked up (`[resolver]`).
+    pub resolver: Resolver,
     /// Where clients connect (`[[listener]]`); never empty.
     pub listeners: Vec<Listener>,
     /// The access log (`[access_log]`).
@@ -59,6 +62,7 @@ impl Config {
         [
             ("server", self.server == other.server),
             ("admin", self.admin == other.admin),
+            ("resolver", self.resolver == other.resolver),
             ("listener", self.listeners == other.listeners),
             ("access_log", self.access_log == other.access_log),
             ("route", self.routes == other.routes),
@@ -137,6 +141,30 @@ impl Default for Admin {
             hosts: Vec::new(),
             audit_log: None,
             profile: false,
+        }
+    }
+}
+
+/// How names of servers are looked up (`[resolver]`).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Resolver {
+    /// DNS servers (nginx: `resolver`); none: what the system is configured to ask.
+    pub servers: Vec<SocketAddr>,
+    /// Longest time for which an answer holds, whatever its TTL (nginx: `valid=`); at least 1 s.
+    #[serde(with = "crate::units::duration")]
+    pub max_ttl: Duration,
+    /// How long one look-up may take (nginx: `resolver_timeout`).
+    #[serde(with = "crate::units::duration")]
+    pub timeout: Duration,
+}
+
+impl Default for Resolver {
+    fn default() -> Self {
+        Self {
+            servers: Vec::new(),
+            max_ttl: Duration::from_secs(5),
+            timeout: Duration::from_secs(5),
         }
     }
 }
@@ -246,6 +274,8 @@ struct File {
     server: ServerProcess,
     #[serde(default)]
     admin: Admin,
+    #[serde(default)]
+    resolver: Resolver,
     listener: Vec<Listener>,
     #[serde(default)]
     access_log: AccessLog,
@@ -269,6 +299,7 @@ impl From<File> for Config {
         Self {
             server: file.server,
             admin: file.admin,
+            resolver: file.resolver,
             listeners: file.listener,
             access_log: file.access_log,
             routes: file.route,

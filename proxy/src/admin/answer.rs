@@ -125,6 +125,7 @@ impl From<StoreError> for Failure {
         let (status, code) = match error {
             StoreError::Invalid(problems) => return problems.into(),
             StoreError::Refused(_) => (StatusCode::UNPROCESSABLE_ENTITY, "refused"),
+            StoreError::Unresolved(_) => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             StoreError::NoOverride(_) => (StatusCode::NOT_FOUND, "no_such_override"),
             StoreError::Stale { .. } => (StatusCode::PRECONDITION_FAILED, "stale_revision"),
             StoreError::NoRevision(_) => (StatusCode::NOT_FOUND, "no_such_revision"),

@@ -47,8 +47,10 @@ pub(super) async fn create(
 ) -> Result<Response, Failure> {
     let new = request(&body.required()?)?;
     let conditions = terms.conditions;
-    let (view, changed) =
-        change(&state, move |store| store.create_override(new, conditions)).await?;
+    let (view, changed) = change(&state, move |store| {
+        store.create_override(new.clone(), conditions)
+    })
+    .await?;
     let location = format!("/v1/overrides/{}", view.id);
     let created = Done(OverrideCreated {
         id: view.id,

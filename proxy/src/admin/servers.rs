@@ -103,7 +103,7 @@ async fn make(
 ) -> Result<Changed, Failure> {
     let (author, conditions) = (terms.author, terms.conditions);
     change(state, move |store| {
-        store.change_servers(&upstream, &server, author, conditions)
+        store.change_servers(&upstream, &server, author.clone(), conditions)
     })
     .await
 }

@@ -33,7 +33,10 @@ pub(super) async fn patch(
     let Terms {
         conditions, author, ..
     } = terms;
-    let changed = change(&state, move |store| store.patch(&patch, author, conditions)).await?;
+    let changed = change(&state, move |store| {
+        store.patch(&patch, author.clone(), conditions)
+    })
+    .await?;
     Ok(view(changed, conditions.dry_run))
 }
 
@@ -45,7 +48,7 @@ pub(super) async fn discard(
         conditions, author, ..
     } = terms;
     let changed = change(&state, move |store| {
-        store.discard_patches(author, conditions)
+        store.discard_patches(author.clone(), conditions)
     })
     .await?;
     Ok(view(changed, conditions.dry_run))
@@ -76,7 +79,10 @@ pub(super) async fn put_at(
     let Terms {
         conditions, author, ..
     } = terms;
-    let changed = change(&state, move |store| store.patch(&patch, author, conditions)).await?;
+    let changed = change(&state, move |store| {
+        store.patch(&patch, author.clone(), conditions)
+    })
+    .await?;
     Ok(view(changed, conditions.dry_run))
 }
 
@@ -98,7 +104,7 @@ pub(super) async fn rollback(
         conditions, author, ..
     } = terms;
     let changed = change(&state, move |store| {
-        store.rollback(revision, author, conditions)
+        store.rollback(revision, author.clone(), conditions)
     })
     .await?;
     Ok(view(changed, conditions.dry_run))
@@ -178,14 +184,14 @@ pub(super) async fn revisions(
     }))
 }
 
-/// Makes a change on a thread that may wait: the engine's hook may resolve names. A change that was
+/// Makes a change on a thread that may wait: names of new servers are looked up first. A change that was
 /// begun is finished even when the client goes away.
 pub(super) async fn change<T: Send + 'static>(
     state: &AdminState,
-    make: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    change: impl Fn(&Store) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, Failure> {
     let store = Arc::clone(&state.store);
-    match tokio::task::spawn_blocking(move || make(&store)).await {
+    match tokio::task::spawn_blocking(move || store.make(change)).await {
         Ok(done) => done.map_err(Failure::from),
         Err(error) => Err(Failure::new(
             StatusCode::INTERNAL_SERVER_ERROR,

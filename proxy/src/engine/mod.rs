@@ -46,10 +46,9 @@ use self::upstream::Connector;
 use crate::observe::RequestIds;
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
-use crate::settings::Published;
+use crate::settings::{Published, Refusal, Unresolved};
+use crate::upstream::Names;
 
-/// How often the names of servers are looked up.
-const LOOK_UP_EVERY: Duration = Duration::from_secs(5);
 /// How often idle upstream connections are looked through.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// How long a drain leaves idle client connections open: a request that is on its way when the drain
@@ -63,6 +62,26 @@ const DRAIN_STEP: Duration = Duration::from_millis(5);
 #[error(transparent)]
 pub struct PublishError(#[from] snapshot::CompileError);
 
+impl From<PublishError> for Refusal {
+    fn from(error: PublishError) -> Self {
+        match error.0 {
+            snapshot::CompileError::Unresolved(servers) => Self::Unresolved(servers),
+            error => Self::Other(error.to_string()),
+        }
+    }
+}
+
+/// Why the engine cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The settings cannot take effect.
+    #[error(transparent)]
+    Settings(#[from] PublishError),
+    /// There is no thread for the look-up of names.
+    #[error("cannot start a thread to look names up: {0}")]
+    Names(io::Error),
+}
+
 /// The proxy at work.
 pub struct Engine {
     shared: Arc<Shared>,
@@ -75,15 +94,18 @@ impl Engine {
     /// The proxy without listeners: threads, servers and their health checks, under `first`.
     ///
     /// # Errors
-    /// [`PublishError`] if the settings cannot take effect.
+    /// [`StartError`], among others if a name cannot be looked up within `resolver.timeout`.
     pub fn new(
         config: &Config,
         first: &Published,
         metrics: Arc<Metrics>,
         access_log: Option<AccessLog>,
-    ) -> Result<Self, PublishError> {
-        let compiler = Compiler::new(Arc::clone(&metrics));
-        let snapshot = compiler.compile(first)?;
+    ) -> Result<Self, StartError> {
+        let names = Names::new(&config.resolver).map_err(StartError::Names)?;
+        let compiler = Compiler::new(Arc::clone(&metrics), names);
+        let snapshot = compiler
+            .compile_waiting(first)
+            .map_err(PublishError::from)?;
         let threads = match config.server.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             n => n,
@@ -108,9 +130,7 @@ impl Engine {
         let runtime = Runtime::new_no_steal(threads, "weir");
         let acceptors = Acceptors::new(&runtime, &shared);
         runtime.get_handle().spawn(sweep(Arc::clone(&shared)));
-        runtime
-            .get_handle()
-            .spawn(follow_names(Arc::clone(&shared)));
+        follow_names(&shared);
         runtime
             .get_handle()
             .spawn(health::check_servers(Arc::clone(&shared)));
@@ -168,7 +188,7 @@ impl Engine {
     /// keep what they began with.
     ///
     /// # Errors
-    /// [`PublishError`]; then everything is as it was.
+    /// [`PublishError`]; then everything is as it was. Names that are not known are being looked up then.
     pub fn publish(&self, next: &Published) -> Result<(), PublishError> {
         self.shared.publish(next)?;
         self.shared
@@ -178,6 +198,14 @@ impl Engine {
         self.shared.slots.shed(next.settings.connections.max);
         sweep_pools(&self.shared);
         Ok(())
+    }
+
+    /// Looks the names of servers up, unless they are known. Waits for `resolver.timeout` at most.
+    ///
+    /// # Errors
+    /// [`PublishError`] for the first that cannot be looked up.
+    pub fn look_up(&self, servers: &[Unresolved]) -> Result<(), PublishError> {
+        Ok(self.shared.compiler.look_up(servers)?)
     }
 
     /// Opens the access log anew, after it has been rotated.
@@ -227,24 +255,15 @@ impl Engine {
     }
 }
 
-/// Looks the names of servers up again and again, and follows where they lead.
-async fn follow_names(shared: Arc<Shared>) {
-    let mut tick = tokio::time::interval(LOOK_UP_EVERY);
-    loop {
-        tick.tick().await;
-        let shared = Arc::clone(&shared);
-        // The system's resolver blocks.
-        let looking = tokio::task::spawn_blocking(move || {
-            let settings = Arc::clone(&shared.snapshot.load().settings);
-            if shared.compiler.names_changed(&settings) {
-                tracing::info!("a server's name stands for other addresses now");
-                shared.refresh();
-            }
-        });
-        if looking.await.is_err() {
-            tracing::error!("looking up server names failed");
+/// Follows the names of servers in force: what they lead to is put in force when it changes.
+fn follow_names(shared: &Arc<Shared>) {
+    let weak = Arc::downgrade(shared);
+    shared.compiler.names().on_change(move || {
+        if let Some(shared) = weak.upgrade() {
+            shared.refresh();
         }
-    }
+    });
+    shared.compiler.follow(&shared.snapshot.load());
 }
 
 /// Closes idle upstream connections that are too old, too many, dead, or lead to a server that health checks

@@ -46,6 +46,7 @@ impl Engine {
                 },
             );
         }
+        metrics.names.set(self.shared.compiler.names().stats());
         metrics.clear_servers();
         let mut idle = 0;
         for upstream in &snapshot.upstreams {

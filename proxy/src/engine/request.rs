@@ -77,6 +77,7 @@ impl Shared {
     }
 
     fn put_in_force(&self, next: Snapshot) {
+        self.compiler.follow(&next);
         self.snapshot.store(Arc::new(next));
         self.published.notify_one();
     }

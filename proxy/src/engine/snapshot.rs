@@ -1,21 +1,20 @@
 //! The settings compiled into what a request needs. A request holds one snapshot from start to end.
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use weir_api::config::Route;
-use weir_api::settings::{HealthCheck, Retry, Server, Settings};
+use weir_api::settings::{HealthCheck, Retry, Settings};
 
 use super::forward::HeaderOps;
 use super::upstream::IdlePool;
 use crate::limit::{Limit, Zones};
 use crate::observe::metrics::{Metrics, RouteMetrics, UpstreamMetrics};
 use crate::route::RouteTable;
-use crate::settings::Published;
-use crate::upstream::{Registry, UpstreamState};
+use crate::settings::{Published, Unresolved};
+use crate::upstream::{Names, Registry, Resolved, UpstreamState};
 
 /// Everything a request needs to know, fixed for its whole life.
 #[derive(Debug)]
@@ -71,6 +70,8 @@ pub(crate) enum CompileError {
         address: String,
         cause: String,
     },
+    #[error("names of servers have not been looked up yet")]
+    Unresolved(Vec<Unresolved>),
     #[error("route {route}: there is no upstream \"{upstream}\"")]
     NoUpstream { route: String, upstream: String },
     #[error("route {route}: there is no rate_limit \"{limit}\"")]
@@ -80,6 +81,7 @@ pub(crate) enum CompileError {
 /// Makes snapshots, and owns what outlives them: server states, limit zones, idle connections.
 pub(super) struct Compiler {
     registry: Registry,
+    names: Names,
     zones: Zones,
     metrics: Arc<Metrics>,
     kept: Mutex<Kept>,
@@ -89,36 +91,90 @@ pub(super) struct Compiler {
 struct Kept {
     pools: HashMap<String, Arc<IdlePool>>,
     routes: HashMap<String, Arc<RouteMetrics>>,
-    addresses: HashMap<String, Vec<SocketAddr>>,
 }
 
 impl Compiler {
-    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(metrics: Arc<Metrics>, names: Names) -> Self {
         Self {
             registry: Registry::default(),
+            names,
             zones: Zones::default(),
             metrics,
             kept: Mutex::default(),
         }
     }
 
-    /// Looks names up anew; `true` if one stands for other addresses than when it was compiled.
+    /// The names of servers.
+    pub(super) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// Looks the names of servers up, unless they are known; waits for `resolver.timeout` at most.
     ///
-    /// This may take as long as the resolver does.
-    pub(super) fn names_changed(&self, settings: &Settings) -> bool {
-        let servers = settings
-            .upstream
-            .values()
-            .flat_map(|upstream| &upstream.servers);
-        servers
-            .filter(|server| server.address.parse::<SocketAddr>().is_err())
-            .any(|server| {
-                // One that cannot be looked up now keeps its addresses.
-                let Ok(fresh) = lookup(&server.address) else {
-                    return false;
-                };
-                self.kept.lock().addresses.get(&server.address) != Some(&fresh)
-            })
+    /// # Errors
+    /// [`CompileError::Resolve`] for the first that cannot be looked up.
+    pub(super) fn look_up(&self, servers: &[Unresolved]) -> Result<(), CompileError> {
+        let addresses = servers.iter().map(|server| server.address.as_str());
+        self.names.look_up(addresses).map_err(|(address, cause)| {
+            let found = servers.iter().find(|server| server.address == address);
+            CompileError::Resolve {
+                upstream: found.map(|s| s.upstream.clone()).unwrap_or_default(),
+                address: address.to_owned(),
+                cause,
+            }
+        })
+    }
+
+    /// As [`Compiler::compile`], but looks names up first where they are not known.
+    ///
+    /// # Errors
+    /// [`CompileError`]; then nothing has changed.
+    pub(super) fn compile_waiting(&self, next: &Published) -> Result<Snapshot, CompileError> {
+        match self.compile(next) {
+            Err(CompileError::Unresolved(servers)) => {
+                self.look_up(&servers)?;
+                self.compile(next)
+            }
+            done => done,
+        }
+    }
+
+    /// The names of the servers in a snapshot that is in force now are followed from now on.
+    pub(super) fn follow(&self, snapshot: &Snapshot) {
+        let upstreams = snapshot.settings.upstream.values();
+        let servers = upstreams.flat_map(|upstream| &upstream.servers);
+        self.names
+            .follow(servers.map(|server| server.address.as_str()));
+    }
+
+    /// The addresses of every server by upstream.
+    ///
+    /// # Errors
+    /// [`CompileError::Unresolved`] with those whose names are not known; they are being looked up then.
+    fn resolve<'a>(
+        &self,
+        settings: &'a Settings,
+    ) -> Result<HashMap<&'a String, Vec<Resolved>>, CompileError> {
+        let (mut resolved, mut unresolved) = (HashMap::new(), Vec::new());
+        for (name, upstream) in &settings.upstream {
+            let mut servers = Vec::with_capacity(upstream.servers.len());
+            for server in &upstream.servers {
+                match self.names.addresses(&server.address) {
+                    Some(addresses) => servers.push((server.clone(), addresses)),
+                    None => unresolved.push(Unresolved {
+                        upstream: name.clone(),
+                        address: server.address.clone(),
+                    }),
+                }
+            }
+            resolved.insert(name, servers);
+        }
+        if unresolved.is_empty() {
+            return Ok(resolved);
+        }
+        let addresses = unresolved.iter().map(|server| server.address.as_str());
+        self.names.want(addresses);
+        Err(CompileError::Unresolved(unresolved))
     }
 
     /// Compiles what is to be in force.
@@ -133,15 +189,7 @@ impl Compiler {
         } = next;
         let mut kept = self.kept.lock();
         check_names(settings, routes)?;
-        let mut resolved = HashMap::new();
-        for (name, upstream) in &settings.upstream {
-            let servers = upstream
-                .servers
-                .iter()
-                .map(|server| Ok((server.clone(), kept.resolve(name, server)?)))
-                .collect::<Result<Vec<_>, CompileError>>()?;
-            resolved.insert(name, servers);
-        }
+        let mut resolved = self.resolve(settings)?;
 
         // Nothing below can fail.
         let limits = self.zones.apply(&settings.rate_limit);
@@ -190,49 +238,10 @@ impl Compiler {
 }
 
 impl Kept {
-    /// The addresses of a server; a name that does not resolve now keeps those it had.
-    fn resolve(
-        &mut self,
-        upstream: &str,
-        server: &Server,
-    ) -> Result<Vec<SocketAddr>, CompileError> {
-        if let Ok(address) = server.address.parse() {
-            return Ok(vec![address]);
-        }
-        match lookup(&server.address) {
-            Ok(found) => {
-                self.addresses.insert(server.address.clone(), found.clone());
-                Ok(found)
-            }
-            Err(cause) => match self.addresses.get(&server.address) {
-                Some(last) => {
-                    tracing::warn!(server = %server.address, cause, "cannot resolve; keeping the last addresses");
-                    Ok(last.clone())
-                }
-                None => Err(CompileError::Resolve {
-                    upstream: upstream.to_owned(),
-                    address: server.address.clone(),
-                    cause,
-                }),
-            },
-        }
-    }
-
     fn route(&mut self, metrics: &Metrics, name: &str) -> Arc<RouteMetrics> {
         let entry = self.routes.entry(name.to_owned());
         Arc::clone(entry.or_insert_with(|| Arc::new(metrics.route(name))))
     }
-}
-
-/// The addresses that `host:port` stands for, in a fixed order.
-fn lookup(name: &str) -> Result<Vec<SocketAddr>, String> {
-    let mut found: Vec<_> = name.to_socket_addrs().map_err(|e| e.to_string())?.collect();
-    found.sort_unstable();
-    found.dedup();
-    if found.is_empty() {
-        return Err("no address".to_owned());
-    }
-    Ok(found)
 }
 
 /// `path`, or `host/path`.

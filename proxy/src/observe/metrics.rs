@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::check_metrics::CheckMetrics;
+use super::name_metrics::NameMetrics;
 use super::process::ProcessMetrics;
 use parking_lot::Mutex;
 use prometheus::{
@@ -37,6 +38,8 @@ pub struct Metrics {
     server_in_flight: IntGaugeVec,
     /// Health checks.
     pub checks: CheckMetrics,
+    /// Look-ups of servers' names.
+    pub names: NameMetrics,
     connections: IntGaugeVec,
     most_connections: IntGauge,
     /// Client connections refused because `connections.max` was reached.
@@ -189,6 +192,7 @@ impl Metrics {
                 &["upstream", "server"],
             )?,
             checks: CheckMetrics::new(r)?,
+            names: NameMetrics::new(r)?,
             connections: gauges(
                 r,
                 "weir_connections",

@@ -6,6 +6,7 @@ mod allowance;
 mod check_metrics;
 pub mod log;
 pub mod metrics;
+mod name_metrics;
 mod process;
 pub mod profile;
 mod request_id;

@@ -86,9 +86,13 @@ impl Opened {
         store
             .on_publish({
                 let engine = Arc::clone(&engine);
-                Box::new(move |next| engine.publish(next).map_err(|e| e.to_string()))
+                Box::new(move |next| Ok(engine.publish(next)?))
             })
             .map_err(|e| anyhow::anyhow!("{e}"))?;
+        store.on_unresolved({
+            let engine = Arc::clone(&engine);
+            Box::new(move |servers| engine.look_up(servers).map_err(|e| e.to_string()))
+        });
         // Last: they make files, which a start that is broken off would leave.
         let admin_socket = config.admin.socket.as_deref().map(UnixSocket::prepare);
         Ok(Self {

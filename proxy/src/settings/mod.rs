@@ -34,7 +34,9 @@ pub use file::{SaveError, Saved};
 pub use overrides::{MAX_OVERRIDES, MAX_TTL, MIN_TTL, NewOverride};
 pub use revision::Author;
 pub use servers::ServerChange;
-pub use store::{Changed, Conditions, Hook, Published, Reloaded, Store, StoreError};
+pub use store::{
+    Changed, Conditions, Hook, LookUp, Published, Refusal, Reloaded, Store, StoreError, Unresolved,
+};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! The settings in force, and every way to change them.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
@@ -35,11 +35,38 @@ pub struct Published {
     pub routes: Arc<[Route]>,
 }
 
+/// A server whose name has never been looked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unresolved {
+    /// The upstream.
+    pub upstream: String,
+    /// The server, as the settings have it.
+    pub address: String,
+}
+
+/// Why a hook keeps settings from being published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// Names of servers have to be looked up before.
+    Unresolved(Vec<Unresolved>),
+    /// Anything else.
+    Other(String),
+}
+
+impl From<String> for Refusal {
+    fn from(reason: String) -> Self {
+        Self::Other(reason)
+    }
+}
+
+/// Looks names of servers up, and waits for it; an error says which one cannot be.
+pub type LookUp = Box<dyn Fn(&[Unresolved]) -> Result<(), String> + Send + Sync>;
+
 /// Called with settings before they are in force; an error keeps them from being published.
 ///
 /// It runs while the store is locked: it may read [`Store::current`], which is still the old state,
 /// but must not call anything else of the store.
-pub type Hook = Box<dyn Fn(&Published) -> Result<(), String> + Send + Sync>;
+pub type Hook = Box<dyn Fn(&Published) -> Result<(), Refusal> + Send + Sync>;
 
 /// Why a change was not made. Everything is as it was before.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +77,9 @@ pub enum StoreError {
     /// The engine cannot work with it.
     #[error("the settings are valid but cannot be put in force: {0}")]
     Refused(String),
+    /// Names of servers have to be looked up before; [`Store::make`] does.
+    #[error("names of servers have not been looked up yet: {}", addresses(.0))]
+    Unresolved(Vec<Unresolved>),
     /// There is no such override, or it has ended.
     #[error("there is no override {0:?}: it never existed or has ended")]
     NoOverride(String),
@@ -153,6 +183,18 @@ impl State {
     }
 }
 
+impl From<Refusal> for StoreError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Unresolved(servers) => Self::Unresolved(servers),
+            Refusal::Other(reason) => Self::Refused(reason),
+        }
+    }
+}
+
+/// How often [`Store::make`] looks names up for one change: another change may bring new ones.
+const LOOK_UPS: usize = 3;
+
 /// How many events a reader may be behind before it loses some.
 const EVENTS: usize = 256;
 
@@ -162,6 +204,7 @@ pub struct Store {
     state: Mutex<State>,
     changed: Notify,
     events: broadcast::Sender<Event>,
+    look_up: OnceLock<LookUp>,
     /// One save at a time.
     saving: Mutex<()>,
     clock: Arc<dyn Clock>,
@@ -208,6 +251,7 @@ impl Store {
             }),
             changed: Notify::new(),
             events: broadcast::Sender::new(EVENTS),
+            look_up: OnceLock::new(),
             saving: Mutex::new(()),
             clock,
         })
@@ -231,9 +275,35 @@ impl Store {
     /// When the hook refuses the settings in force; it is not kept then.
     pub fn on_publish(&self, hook: Hook) -> Result<(), StoreError> {
         let mut state = self.lock();
-        hook(&self.current.load()).map_err(StoreError::Refused)?;
+        hook(&self.current.load())?;
         state.hooks.push(hook);
         Ok(())
+    }
+
+    /// Says how [`Store::make`] looks names up. Only the first one counts.
+    pub fn on_unresolved(&self, look_up: LookUp) {
+        // An error only says that there is one already.
+        let _ = self.look_up.set(look_up);
+    }
+
+    /// Makes a change that may need names of servers looked up: while that lasts, the store is not
+    /// locked, and what else changes goes on. May wait: not for a thread that others wait for.
+    ///
+    /// # Errors
+    /// Those of the change; [`StoreError::Refused`] when a name cannot be looked up.
+    pub fn make<T>(
+        &self,
+        change: impl Fn(&Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        for _ in 0..LOOK_UPS {
+            match (change(self), self.look_up.get()) {
+                (Err(StoreError::Unresolved(servers)), Some(look_up)) => {
+                    look_up(&servers).map_err(StoreError::Refused)?;
+                }
+                (done, _) => return done,
+            }
+        }
+        change(self)
     }
 
     /// The settings in force with the layer that each changed field comes from.
@@ -394,7 +464,7 @@ impl Store {
                 for hook in state.hooks.iter().take(n) {
                     let _ = hook(&old);
                 }
-                return Err(StoreError::Refused(reason));
+                return Err(reason.into());
             }
         }
         let revision = published.revision;
@@ -439,6 +509,11 @@ impl Store {
             superseded: Vec::new(),
         }
     }
+}
+
+fn addresses(servers: &[Unresolved]) -> String {
+    let addresses = servers.iter().map(|server| server.address.as_str());
+    addresses.collect::<Vec<_>>().join(", ")
 }
 
 /// Changes in a log line.

@@ -19,6 +19,7 @@ use super::*;
 
 mod expiring;
 mod properties;
+mod publishing;
 mod tuning;
 
 /// A clock that stands until it is moved.
@@ -241,7 +242,7 @@ fn the_hook_runs_before_publication_and_may_refuse() {
         Box::new(move |published: &Published| {
             assert!(store.revision() <= published.revision);
             if refusing.load(Ordering::Relaxed) {
-                return Err("no such host".to_owned());
+                return Err("no such host".to_owned().into());
             }
             seen.store(published.revision, Ordering::Relaxed);
             Ok(())
@@ -273,7 +274,7 @@ fn a_second_hooks_refusal_takes_the_first_one_back() {
         .unwrap();
     let refuse_later = |p: &Published| {
         if p.revision > 1 {
-            Err("no".to_owned())
+            Err("no".to_owned().into())
         } else {
             Ok(())
         }
@@ -291,7 +292,7 @@ fn an_ending_that_the_engine_refuses_is_tried_again() {
     store
         .on_publish(Box::new(move |_| {
             if flag.load(Ordering::Relaxed) {
-                Err("busy".to_owned())
+                Err("busy".to_owned().into())
             } else {
                 Ok(())
             }

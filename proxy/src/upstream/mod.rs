@@ -6,14 +6,17 @@
 //! - [`Tried`]: the servers that one request has tried already.
 //! - [`ServerState`]: the live figures of one server.
 //! - [`health`]: active health checks.
+//! - [`Names`]: what addresses the names of servers stand for.
 //!
 //! Choice and health follow nginx (`ngx_http_upstream_round_robin`, `ngx_http_upstream_least_conn_module`);
 //! `docs/decisions/0003-balancing.md` lists the few differences.
 
 mod balance;
 pub mod health;
+mod names;
 mod pick;
 mod registry;
+mod resolve;
 mod server;
 mod tried;
 mod view;
@@ -21,6 +24,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+pub use names::{NameStats, Names};
 pub use pick::Pick;
 pub use registry::{Registry, Resolved, UpstreamState};
 pub use server::{Connections, ServerState};

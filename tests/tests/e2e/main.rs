@@ -28,6 +28,7 @@ mod limits;
 mod limits_like_nginx;
 mod logs;
 mod monitoring;
+mod names;
 mod observing;
 mod overrides;
 mod printing;

@@ -1,5 +1,7 @@
 //! The configuration file: the live settings, and what is fixed while the proxy runs.
 
+use std::time::Duration;
+
 use super::{Applies, Field, Kind, Shape, Table, live, rules, text};
 
 const LIVE: [Field; 6] = {
@@ -14,6 +16,13 @@ pub static FILE: Table = Table {
     fields: &[
         Field::new("server", Shape::Table(&SERVER), "The process.").applies(Applies::Restart),
         Field::new("admin", Shape::Table(&ADMIN), "The admin API.").applies(Applies::Restart),
+        Field::new(
+            "resolver",
+            Shape::Table(&RESOLVER),
+            "How the names of servers are looked up.",
+        )
+        .nginx("resolver")
+        .applies(Applies::Restart),
         Field::new(
             "listener",
             Shape::Tables(&LISTENER),
@@ -138,6 +147,36 @@ static ADMIN_TLS: Table = Table {
         Field::one("key", Kind::Text(text::FILE_PATH), "Private key, PEM.")
             .required()
             .applies(Applies::Restart),
+    ],
+    rule: None,
+};
+
+static RESOLVER: Table = Table {
+    fields: &[
+        Field::list(
+            "servers",
+            Kind::Text(text::DNS_SERVER),
+            "DNS servers to ask after `/etc/hosts`, and no others; without any, those of `/etc/resolv.conf`, then whatever `/etc/nsswitch.conf` names.",
+        )
+        .or("[]")
+        .nginx("resolver")
+        .applies(Applies::Restart),
+        Field::one(
+            "max_ttl",
+            Kind::Duration(Duration::from_secs(1), Duration::from_secs(3600)),
+            "A name is looked up again when the TTL of its answer is over (after 1 s at the earliest), and after this time at the latest.",
+        )
+        .or("\"5s\"")
+        .nginx("valid=")
+        .applies(Applies::Restart),
+        Field::one(
+            "timeout",
+            Kind::Duration(Duration::from_millis(100), Duration::from_secs(60)),
+            "How long one look-up may take; also how long a change that names a new server waits.",
+        )
+        .or("\"5s\"")
+        .nginx("resolver_timeout")
+        .applies(Applies::Restart),
     ],
     rule: None,
 };

@@ -20,6 +20,12 @@ pub(super) const LISTEN: TextRule = TextRule {
     fits: |text| SocketAddr::from_str(text).is_ok(),
 };
 
+/// Where a DNS server listens.
+pub(super) const DNS_SERVER: TextRule = TextRule {
+    allowed: "an IP address and a port, such as \"10.0.0.2:53\" or \"[fd00::2]:53\"",
+    fits: |text| SocketAddr::from_str(text).is_ok_and(|server| server.port() != 0),
+};
+
 /// Where a server is.
 pub(super) const SERVER: TextRule = TextRule {
     allowed: "\"host:port\", such as \"127.0.0.1:8000\", \"[::1]:8000\" or \"api.internal:8000\", with a port from 1 to 65535",
