@@ -32,20 +32,30 @@ impl Body {
     }
 }
 
+async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Failure> {
+    let bytes = Bytes::from_request(request, state).await;
+    bytes.map_err(|rejection| {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            let message = format!("the body is larger than {LIMIT} bytes");
+            Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
+        } else {
+            Failure::bad_request("bad_body", rejection.body_text())
+        }
+    })
+}
+
+/// The same request with all of its body there.
+pub(super) async fn complete(request: Request) -> Result<Request, Failure> {
+    let (parts, body) = request.into_parts();
+    let bytes = bytes(Request::from_parts(parts.clone(), body), &()).await?;
+    Ok(Request::from_parts(parts, bytes.into()))
+}
+
 impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Failure;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
-        let bytes = Bytes::from_request(request, state)
-            .await
-            .map_err(|rejection| {
-                if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                    let message = format!("the body is larger than {LIMIT} bytes");
-                    Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
-                } else {
-                    Failure::bad_request("bad_body", rejection.body_text())
-                }
-            })?;
+        let bytes = bytes(request, state).await?;
         if bytes.is_empty() {
             return Ok(Self(None));
         }

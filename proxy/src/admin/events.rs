@@ -1,6 +1,6 @@
 //! `/v1/events`: what happens, as server-sent events (WHATWG HTML, 9.2).
 
-use std::{collections::BTreeMap, convert::Infallible, time::Duration};
+use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Extension,
@@ -9,9 +9,12 @@ use axum::{
 };
 use futures_util::{Stream, stream};
 use serde_json::Value;
-use tokio::sync::{
-    broadcast::{Receiver, error::RecvError},
-    watch,
+use tokio::{
+    sync::{
+        broadcast::{Receiver, error::RecvError},
+        watch,
+    },
+    task::spawn_blocking,
 };
 use weir_api::events::Event;
 
@@ -31,10 +34,17 @@ struct Reader {
     _place: Place,
 }
 
+/// Marks an answer that is a stream of events.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Streaming;
+
 pub(super) async fn read(
     State(state): State<AdminState>,
     Extension(place): Extension<Place>,
-) -> Sse<impl Stream<Item = Result<Sent, Infallible>>> {
+) -> (
+    Extension<Streaming>,
+    Sse<impl Stream<Item = Result<Sent, Infallible>>>,
+) {
     // Subscribed first: nothing that happens after the revision named is missed.
     let receiver = state.store.subscribe();
     let reader = Reader {
@@ -52,7 +62,8 @@ pub(super) async fn read(
         let sent = sent.json_data(&event).unwrap_or_default();
         Some((Ok(sent), reader))
     });
-    Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT))
+    let events = Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT));
+    (Extension(Streaming), events)
 }
 
 impl Reader {
@@ -91,7 +102,11 @@ pub(super) async fn watch_servers(state: AdminState) {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        let now = states(&(state.upstreams)());
+        let look = Arc::clone(&state.upstreams);
+        // With many servers, or a lock that is held, it may take a while.
+        let Ok(now) = spawn_blocking(move || states(&look())).await else {
+            continue;
+        };
         if let Some(last) = &last {
             for event in changes(last, &now, &state.store.timestamp()) {
                 state.store.tell(event);

@@ -13,7 +13,7 @@ use std::{
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, uri::Authority},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, uri::Authority},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -25,15 +25,24 @@ use weir_api::{
 
 use super::{
     AdminState,
-    access::{Caller, Peer, Throttle},
+    access::{Caller, Payer, Peer, Throttle},
     answer::Failure,
-    record,
+    body, record,
+    serve::{Connection, Phase},
 };
 
-/// Most requests of settings and reports that are worked on at once.
+/// Most requests of settings and reports that are worked on at once, over TCP and over the Unix socket each.
 const AT_ONCE: usize = 64;
-/// Most requests at once that may last: streams of events, drains and profiles.
-const LASTING: usize = 32;
+/// Most streams of events at once, at each of both.
+const STREAMS: usize = 32;
+/// Most drains and profiles at once, at each of both.
+const LASTING: usize = 16;
+/// Requests a second of one caller, and how many at once; health checks are not counted.
+const REQUESTS: (u32, u32) = (1000, 2000);
+/// Scrapes a second of one caller, and how many at once.
+const SCRAPES: (u32, u32) = (100, 1000);
+/// How long a request waits for its turn when so many are at work.
+const TURN: Duration = Duration::from_secs(2);
 /// How long one request may take, its body included.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -53,22 +62,43 @@ impl Place {
     }
 }
 
+/// How much is worked on at once for those who come over TCP, or through the Unix socket.
+#[derive(Debug, Clone)]
+struct Budget {
+    requests: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
+    lasting: Arc<Semaphore>,
+}
+
+impl Budget {
+    fn new() -> Self {
+        Self {
+            requests: Arc::new(Semaphore::new(AT_ONCE)),
+            streams: Arc::new(Semaphore::new(STREAMS)),
+            lasting: Arc::new(Semaphore::new(LASTING)),
+        }
+    }
+}
+
 #[derive(Clone)]
 pub(super) struct Guard {
     address: SocketAddr,
-    slots: Arc<Semaphore>,
-    lasting: Arc<Semaphore>,
-    throttle: Arc<Throttle>,
+    tcp: Budget,
+    unix: Budget,
+    requests: Arc<Throttle>,
+    scrapes: Arc<Throttle>,
     state: AdminState,
 }
 
 impl Guard {
     pub(super) fn new(address: SocketAddr, state: AdminState) -> Self {
+        let throttle = |(per_second, burst)| Arc::new(Throttle::new(per_second, burst));
         Self {
             address,
-            slots: Arc::new(Semaphore::new(AT_ONCE)),
-            lasting: Arc::new(Semaphore::new(LASTING)),
-            throttle: Arc::new(Throttle::new()),
+            tcp: Budget::new(),
+            unix: Budget::new(),
+            requests: throttle(REQUESTS),
+            scrapes: throttle(SCRAPES),
             state,
         }
     }
@@ -100,10 +130,16 @@ impl Guard {
     fn admits(
         &self,
         caller: &Caller,
-        uri: &axum::http::Uri,
+        method: &Method,
+        uri: &Uri,
         headers: &HeaderMap,
     ) -> Result<(), Failure> {
         let refused = |what: String| Failure::new(StatusCode::FORBIDDEN, "forbidden", what);
+        // Another program on the way may look at the other one (RFC 9112, 3.2).
+        if headers.get_all(header::HOST).iter().nth(1).is_some() {
+            let message = "several Host fields: one is allowed";
+            return Err(Failure::bad_request("bad_host", message));
+        }
         // A request in absolute form names the host in its target, and that one counts (RFC 9112, 3.2.2).
         let host = match (uri.authority(), headers.get(header::HOST)) {
             (Some(authority), _) => Some(authority.clone()),
@@ -123,6 +159,12 @@ impl Guard {
                 "Host is {host}, which is not this machine: use a loopback address, localhost, {}, or a name in admin.hosts",
                 self.address
             )));
+        }
+        if caller.token().is_none() && !is_of_this_page(method, uri, headers) {
+            return Err(refused(
+                "Sec-Fetch-Site says that another site's page asks: only the dashboard can be opened from there"
+                    .to_owned(),
+            ));
         }
         let Some(origin) = headers.get(header::ORIGIN) else {
             return Ok(());
@@ -157,6 +199,22 @@ impl Guard {
     }
 }
 
+/// Whether a request that a browser makes is made by a page of this API, or by the user (W3C Fetch Metadata).
+/// A link to the dashboard may stand anywhere. Ports do not matter to what browsers call the same site, so a
+/// page of another program on this machine is of the same site, and refused too.
+fn is_of_this_page(method: &Method, uri: &Uri, headers: &HeaderMap) -> bool {
+    let is = |name: &str, value: &str| headers.get(name).is_some_and(|shown| shown == value);
+    let elsewhere = headers.get_all("sec-fetch-site").iter().any(|site| {
+        let site = site.as_bytes();
+        site != b"same-origin" && site != b"none"
+    });
+    let opened = method == Method::GET
+        && uri.path() == "/"
+        && is("sec-fetch-mode", "navigate")
+        && is("sec-fetch-dest", "document");
+    !elsewhere || opened
+}
+
 fn unauthorized(what: &str) -> Failure {
     Failure::new(StatusCode::UNAUTHORIZED, "unauthorized", what)
 }
@@ -176,19 +234,23 @@ pub(super) async fn check(
     let peer = peer.unwrap_or(Peer::Unix(None));
     let about = record::About::new(peer, &request);
     let caller = guard.caller(peer, request.headers());
+    let payer = Payer::of(caller.as_ref().unwrap_or(&Caller::Anonymous), peer);
     let admitted = caller.and_then(|caller| {
-        guard.admits(&caller, request.uri(), request.headers())?;
-        // Health checks must not fail because others ask too much.
-        if request.uri().path().starts_with("/v1/") && !guard.throttle.admits() {
-            let status = StatusCode::TOO_MANY_REQUESTS;
-            return Err(Failure::new(status, "too_fast", Throttle::told()));
-        }
+        guard.admits(&caller, request.method(), request.uri(), request.headers())?;
         Ok(caller)
     });
+    // Health checks must not fail because others ask too much.
+    let exempt = PROBES.contains(&request.uri().path());
+    let admitted = if exempt || guard.requests.admits(&payer) {
+        admitted
+    } else {
+        Err(too_fast(&guard.requests))
+    };
     let (caller, mut response) = match admitted {
         Err(refused) => (Caller::Anonymous, refused.into_response()),
         Ok(caller) => {
             request.extensions_mut().insert(caller.clone());
+            request.extensions_mut().insert(payer);
             (caller, next.run(request).await)
         }
     };
@@ -204,6 +266,10 @@ pub(super) async fn check(
         HeaderValue::from_static("nosniff"),
     );
     response
+}
+
+fn too_fast(throttle: &Throttle) -> Failure {
+    Failure::new(StatusCode::TOO_MANY_REQUESTS, "too_fast", throttle.told())
 }
 
 /// An endpoint, and what guards it.
@@ -229,35 +295,78 @@ pub(super) async fn pass(
     response
 }
 
-async fn work(guard: &Guard, endpoint: &Endpoint, mut request: Request, next: Next) -> Response {
-    if matches!(
-        endpoint.operation,
-        Operation::Events | Operation::DrainServer | Operation::Profile
-    ) {
-        let Some(place) = Place::take(&guard.lasting) else {
-            let message = format!("{LASTING} streams, drains and profiles are under way already");
-            return Failure::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message).into_response();
-        };
-        request.extensions_mut().insert(place.clone());
-        let response = next.run(request).await;
-        drop(place);
-        return response;
-    }
-    // Health checks and scrapes wait for nothing, and must not fail because others are slow.
-    let limited = endpoint.scope != Scope::Open && endpoint.operation != Operation::Metrics;
-    let slot = limited.then(|| guard.slots.try_acquire());
-    if let Some(Err(_)) = slot {
-        let message = format!("{AT_ONCE} admin requests are in flight already: try again");
-        return Failure::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message).into_response();
-    }
-    match tokio::time::timeout(PATIENCE, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => {
-            let message = format!(
-                "the request took longer than {} seconds",
-                PATIENCE.as_secs()
-            );
-            Failure::new(StatusCode::REQUEST_TIMEOUT, "timeout", message).into_response()
+async fn work(guard: &Guard, endpoint: &Endpoint, request: Request, next: Next) -> Response {
+    match admit(guard, endpoint, request).await {
+        Err(failure) => failure.into_response(),
+        Ok(Admitted::Lasting(request, _place)) => next.run(request).await,
+        Ok(Admitted::Brief(request, _slot)) => {
+            match tokio::time::timeout(PATIENCE, next.run(request)).await {
+                Ok(response) => response,
+                Err(_) => late().into_response(),
+            }
         }
     }
+}
+
+/// A request that may be worked on.
+enum Admitted {
+    /// It has to be done soon; with its place among those at once, unless it needs none.
+    Brief(Request, Option<OwnedSemaphorePermit>),
+    /// It may last. Its place is in the request too, for an answer that lasts longer than the work.
+    Lasting(Request, Place),
+}
+
+/// Waits until all of a request is there, and gives it its place. Only then: whoever sends a body slowly, or never,
+/// keeps no place from others.
+async fn admit(
+    guard: &Guard,
+    endpoint: &Endpoint,
+    mut request: Request,
+) -> Result<Admitted, Failure> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let complete = tokio::time::timeout(PATIENCE, body::complete(request)).await;
+        request = complete.unwrap_or_else(|_| Err(late()))?;
+    }
+    if let Some(connection) = request.extensions().get::<Arc<Connection>>() {
+        connection.enter(Phase::Working);
+    }
+    let budget = match request.extensions().get::<Peer>() {
+        Some(Peer::Tcp(_)) => &guard.tcp,
+        Some(Peer::Unix(_)) | None => &guard.unix,
+    };
+    let busy = |what: String| Failure::new(StatusCode::SERVICE_UNAVAILABLE, "busy", what);
+    let (places, what) = match endpoint.operation {
+        Operation::Events => (&budget.streams, format!("{STREAMS} streams of events")),
+        Operation::DrainServer | Operation::Profile => {
+            (&budget.lasting, format!("{LASTING} drains and profiles"))
+        }
+        Operation::Metrics => {
+            // Many at once cost no more than one, so they need no place.
+            return match request.extensions().get::<Payer>() {
+                Some(payer) if !guard.scrapes.admits(payer) => Err(too_fast(&guard.scrapes)),
+                _ => Ok(Admitted::Brief(request, None)),
+            };
+        }
+        _ if endpoint.scope == Scope::Open => return Ok(Admitted::Brief(request, None)),
+        _ => {
+            let slot = Arc::clone(&budget.requests).acquire_owned();
+            return match tokio::time::timeout(TURN, slot).await {
+                Ok(Ok(slot)) => Ok(Admitted::Brief(request, Some(slot))),
+                _ => Err(busy(format!(
+                    "{AT_ONCE} admin requests are in flight already: try again"
+                ))),
+            };
+        }
+    };
+    let place = Place::take(places).ok_or_else(|| busy(format!("{what} are under way already")))?;
+    request.extensions_mut().insert(place.clone());
+    Ok(Admitted::Lasting(request, place))
+}
+
+fn late() -> Failure {
+    let message = format!(
+        "the request took longer than {} seconds",
+        PATIENCE.as_secs()
+    );
+    Failure::new(StatusCode::REQUEST_TIMEOUT, "timeout", message)
 }

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::{task::spawn_blocking, time::Instant};
 use weir_api::admin::Moment;
 
 use super::AdminState;
@@ -43,7 +43,11 @@ pub(super) async fn keep(state: AdminState) {
     let mut before: Option<(Instant, Counters)> = None;
     loop {
         tick.tick().await;
-        let (now, counters) = (Instant::now(), Counters::of(&(state.stats)()));
+        let now = Instant::now();
+        let look = Arc::clone(&state.stats);
+        let Ok(counters) = spawn_blocking(move || Counters::of(&look())).await else {
+            continue;
+        };
         if let Some((then, old)) = &before {
             let seconds = (now - *then).as_secs_f64();
             let at = state.store.timestamp();

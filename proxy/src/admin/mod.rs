@@ -26,6 +26,7 @@ mod servers;
 mod settings;
 mod sockets;
 mod state;
+mod workers;
 
 use std::{future::Future, io};
 
@@ -34,6 +35,7 @@ use axum::{
     http::{StatusCode, Uri},
     middleware,
 };
+use tokio::sync::oneshot;
 
 pub use access::{TOKEN_NAME_ALLOWED, TokenError, TokenFile, generate_token, is_token_name};
 pub use audit::AuditLog;
@@ -55,12 +57,49 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let address = sockets.address()?;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (report, mut ended) = oneshot::channel();
+    // A thread of its own: whatever else this program waits for, probes are answered.
+    let serving = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(workers::THREADS)
+            .build();
+        match runtime {
+            Ok(runtime) => {
+                let served = run(sockets, app(state.clone(), address), state, stopped);
+                // An error would say that nobody waits for it any more.
+                let _ = report.send(runtime.block_on(served));
+                // Work that lasts, such as a change that waits for another, does not hold anyone up.
+                runtime.shutdown_background();
+            }
+            Err(error) => drop(report.send(Err(error))),
+        }
+    };
+    std::thread::Builder::new()
+        .name("admin".to_owned())
+        .spawn(serving)?;
+    let gone = |_| Err(io::Error::other("the admin thread has ended"));
+    tokio::select! {
+        done = &mut ended => return done.unwrap_or_else(gone),
+        () = shutdown => drop(stop),
+    }
+    ended.await.unwrap_or_else(gone)
+}
+
+async fn run(
+    sockets: Sockets,
+    app: Router,
+    state: AdminState,
+    stopped: oneshot::Receiver<()>,
+) -> io::Result<()> {
     let closing = std::sync::Arc::clone(&state.closing);
     let watching = tokio::spawn(events::watch_servers(state.clone()));
     let remembering = tokio::spawn(history::keep(state.clone()));
-    let recording = tokio::spawn(record::publications(state.clone()));
-    let done = serve::serve(sockets, app(state, address), async move {
-        shutdown.await;
+    let recording = tokio::spawn(record::publications(state));
+    let done = serve::serve(sockets, app, async move {
+        // A sender that is gone means the same.
+        let _ = stopped.await;
         closing.send_replace(true);
     })
     .await;

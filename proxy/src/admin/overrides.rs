@@ -1,6 +1,6 @@
 //! `/v1/overrides`.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -25,18 +25,23 @@ use crate::settings::{MAX_TTL, NewOverride, StoreError};
 
 const TTL: &str = "a duration from \"1s\" to \"24h\", such as \"10m\"";
 
-pub(super) async fn list(State(state): State<AdminState>) -> Json<OverrideList> {
-    Json(OverrideList {
-        overrides: state.store.overrides(),
+pub(super) async fn list(State(state): State<AdminState>) -> Result<Json<OverrideList>, Failure> {
+    Ok(Json(OverrideList {
+        overrides: all(&state).await?,
         revision: state.store.revision(),
-    })
+    }))
+}
+
+async fn all(state: &AdminState) -> Result<Vec<OverrideView>, Failure> {
+    let store = Arc::clone(&state.store);
+    state.workers.report(move || store.overrides()).await
 }
 
 pub(super) async fn read(
     State(state): State<AdminState>,
     Path(id): Path<String>,
 ) -> Result<Json<OverrideView>, Failure> {
-    let found = state.store.overrides().into_iter().find(|o| o.id == id);
+    let found = all(&state).await?.into_iter().find(|o| o.id == id);
     Ok(Json(found.ok_or(StoreError::NoOverride(id))?))
 }
 

@@ -81,7 +81,11 @@ pub(super) async fn take(
             error.to_string(),
         )
     };
-    let profiler = Profiler::start(frequency).map_err(failed)?;
+    let started = tokio::task::spawn_blocking(move || Profiler::start(frequency));
+    let profiler = match started.await {
+        Ok(started) => started.map_err(failed)?,
+        Err(error) => return Err(failed(ProfileError::new(error.to_string()))),
+    };
     let mut closing = state.closing.subscribe();
     tokio::select! {
         () = tokio::time::sleep(Duration::from_secs(seconds)) => {}

@@ -1,9 +1,14 @@
 //! The handler of each endpoint.
 
+use std::sync::OnceLock;
+
 use axum::{
-    Json, Router,
+    Router,
+    body::Bytes,
     extract::State,
+    http::header,
     middleware,
+    response::{IntoResponse, Response},
     routing::{MethodRouter, delete, get, patch, post, put},
 };
 use serde_json::Value;
@@ -14,7 +19,9 @@ use weir_api::{
 };
 
 use super::{
-    AdminState, dashboard, events,
+    AdminState,
+    answer::Failure,
+    dashboard, events,
     guard::{self, Gate, Guard},
     observe, overrides, profile, servers, settings,
 };
@@ -66,10 +73,35 @@ fn handler(operation: Operation) -> MethodRouter<AdminState> {
     }
 }
 
-async fn schema(State(_): State<AdminState>) -> Json<Value> {
-    Json(json_schema(&LIVE, Purpose::Whole))
+/// Neither changes while the program runs.
+static SCHEMA: OnceLock<Bytes> = OnceLock::new();
+static DOCUMENT: OnceLock<Bytes> = OnceLock::new();
+
+async fn schema(State(state): State<AdminState>) -> Result<Response, Failure> {
+    once(&state, &SCHEMA, || json_schema(&LIVE, Purpose::Whole)).await
 }
 
-async fn document(State(_): State<AdminState>) -> Json<Value> {
-    Json(openapi::document(env!("CARGO_PKG_VERSION")))
+async fn document(State(state): State<AdminState>) -> Result<Response, Failure> {
+    let make = || openapi::document(env!("CARGO_PKG_VERSION"));
+    once(&state, &DOCUMENT, make).await
+}
+
+/// A document that is made when it is first asked for.
+async fn once(
+    state: &AdminState,
+    made: &'static OnceLock<Bytes>,
+    make: fn() -> Value,
+) -> Result<Response, Failure> {
+    if let Some(text) = made.get() {
+        return Ok(json(text.clone()));
+    }
+    let make = move || {
+        let text = made.get_or_init(|| Bytes::from(make().to_string()));
+        text.clone()
+    };
+    Ok(json(state.workers.report(make).await?))
+}
+
+fn json(text: Bytes) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }

@@ -1,6 +1,6 @@
 //! `/v1/upstreams/{name}/servers`.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::{Path, State},
@@ -75,7 +75,10 @@ pub(super) async fn drain(
     // A request that began just before may still be choosing its server: one look is not enough.
     let mut empty = 0;
     let in_flight = loop {
-        let in_flight = in_flight(&(state.upstreams)(), &upstream, &address);
+        let look = Arc::clone(&state.upstreams);
+        let (of, at) = (upstream.clone(), address.clone());
+        let in_flight = state.workers.report(move || in_flight(&look(), &of, &at));
+        let in_flight = in_flight.await?;
         empty = if in_flight == 0 { empty + 1 } else { 0 };
         if dry_run || empty == 3 || Instant::now() >= until || *closing.borrow() {
             break in_flight;

@@ -18,10 +18,11 @@ use super::{
 };
 use crate::settings::{Changed, SaveError, Store, StoreError, paths};
 
-pub(super) async fn read(State(state): State<AdminState>) -> impl IntoResponse {
-    let view = state.store.view();
+pub(super) async fn read(State(state): State<AdminState>) -> Result<impl IntoResponse, Failure> {
+    let store = Arc::clone(&state.store);
+    let view = state.workers.report(move || store.view()).await?;
     let tag = format!("\"{}\"", view.revision);
-    ([(header::ETAG, tag)], Json(view))
+    Ok(([(header::ETAG, tag)], Json(view)))
 }
 
 pub(super) async fn patch(
@@ -140,19 +141,13 @@ pub(super) async fn reload(
         return Err(Failure::bad_request("bad_if_match", message));
     }
     let (dry_run, author) = (terms.conditions.dry_run, terms.author);
-    match tokio::task::spawn_blocking(move || reload(dry_run, author)).await {
-        Ok(Ok(view)) => Ok(Done(view)),
-        Ok(Err(what)) => Err(Failure::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "file_invalid",
-            what,
-        )),
-        Err(error) => Err(Failure::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
-            format!("the file was not read: {error}"),
-        )),
-    }
+    let reloaded = state
+        .workers
+        .change(move || reload(dry_run, author))
+        .await?;
+    reloaded
+        .map(Done)
+        .map_err(|what| Failure::new(StatusCode::UNPROCESSABLE_ENTITY, "file_invalid", what))
 }
 
 #[derive(Deserialize)]
@@ -176,7 +171,9 @@ pub(super) async fn revisions(
         let message = format!("{}; allowed: limit=1 to 1000", rejection.body_text());
         Failure::bad_request("bad_query", message)
     })?;
-    let revisions = state.store.revisions(page.limit);
+    let store = Arc::clone(&state.store);
+    let revisions = state.workers.report(move || store.revisions(page.limit));
+    let revisions = revisions.await?;
     let revision = state.store.revision();
     Ok(Json(RevisionList {
         revision,
@@ -191,14 +188,8 @@ pub(super) async fn change<T: Send + 'static>(
     change: impl Fn(&Store) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, Failure> {
     let store = Arc::clone(&state.store);
-    match tokio::task::spawn_blocking(move || store.make(change)).await {
-        Ok(done) => done.map_err(Failure::from),
-        Err(error) => Err(Failure::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
-            format!("the change was not made: {error}"),
-        )),
-    }
+    let done = state.workers.change(move || store.make(change)).await?;
+    done.map_err(Failure::from)
 }
 
 pub(super) fn view(changed: Changed, dry_run: bool) -> Done<ChangeView> {

@@ -7,7 +7,13 @@ use tokio::sync::watch;
 
 use weir_api::admin::ReloadView;
 
-use super::{Readiness, access::TokenFile, audit::AuditLog, history::History};
+use super::{
+    Readiness,
+    access::TokenFile,
+    audit::AuditLog,
+    history::History,
+    workers::{Shared, Workers},
+};
 use crate::settings::{Author, Store};
 
 /// Makes a text, for instance of all metrics.
@@ -36,13 +42,14 @@ pub struct Access {
 pub struct AdminState {
     pub(super) store: Arc<Store>,
     pub(super) readiness: Readiness,
-    pub(super) metrics: Text,
+    pub(super) metrics: Shared,
     pub(super) upstreams: Report,
     pub(super) limits: Report,
     pub(super) stats: Report,
     pub(super) reload: Option<Reload>,
     pub(super) access: Access,
     pub(super) history: History,
+    pub(super) workers: Workers,
     /// Becomes true when the admin API stops: streams end then.
     pub(super) closing: Arc<watch::Sender<bool>>,
 }
@@ -54,13 +61,14 @@ impl AdminState {
         Self {
             store,
             readiness,
-            metrics: Arc::new(String::new),
+            metrics: Shared::new(Arc::new(String::new)),
             upstreams: Arc::new(|| json!({})),
             limits: Arc::new(|| json!({})),
             stats: Arc::new(|| json!({})),
             reload: None,
             access: Access::default(),
             history: History::default(),
+            workers: Workers::default(),
             closing: Arc::new(watch::Sender::new(false)),
         }
     }
@@ -68,7 +76,7 @@ impl AdminState {
     /// What `/metrics` answers, in Prometheus' text format.
     #[must_use]
     pub fn with_metrics(mut self, metrics: impl Fn() -> String + Send + Sync + 'static) -> Self {
-        self.metrics = Arc::new(metrics);
+        self.metrics = Shared::new(Arc::new(metrics));
         self
     }
 

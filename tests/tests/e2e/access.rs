@@ -219,6 +219,37 @@ async fn the_admin_api_speaks_tls() {
 }
 
 #[tokio::test]
+async fn pages_of_other_sites_read_nothing_and_hold_no_stream() {
+    let api = Origin::named("a").await;
+    let weir = Weir::before(&[&api]).start().await;
+    let address: std::net::SocketAddr = weir.admin.address().parse().unwrap();
+    let own = format!("Host: {address}\r\n");
+    let image = "Sec-Fetch-Mode: no-cors\r\nSec-Fetch-Dest: image\r\n";
+    let link = "Sec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n";
+    let frame = "Sec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: iframe\r\n";
+    let by_page = |site: &str, how: &str| format!("{own}Sec-Fetch-Site: {site}\r\n{how}");
+    for (path, headers, status) in [
+        ("/v1/events", by_page("cross-site", image), 403),
+        // Of another port of this machine.
+        ("/v1/events", by_page("same-site", image), 403),
+        ("/v1/events", by_page("cross-site", link), 403),
+        ("/v1/settings", by_page("cross-site", image), 403),
+        ("/", by_page("cross-site", frame), 403),
+        ("/", by_page("cross-site", link), 200),
+        ("/v1/settings", by_page("same-origin", image), 200),
+        ("/v1/settings", by_page("none", link), 200),
+        ("/v1/settings", own.clone(), 200),
+        ("/v1/settings", own.repeat(2), 400),
+        ("/healthz", format!("{own}Host: b\r\n"), 400),
+    ] {
+        let mut connection = weir_tests::client::Conn::open(address).await;
+        let request = format!("GET {path} HTTP/1.1\r\n{headers}\r\n");
+        connection.send(&request).await;
+        assert_eq!(connection.answer().await.status, status, "{request}");
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_used_keeps_the_proxy_from_starting() {
     let api = Origin::named("a").await;
     for (toml, code, says) in [

@@ -1,6 +1,9 @@
 //! Where a request comes from and who makes it.
 
-use std::{fmt, net::SocketAddr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+};
 
 use weir_api::endpoints::Scope;
 
@@ -13,6 +16,32 @@ pub(in crate::admin) enum Peer {
     Tcp(SocketAddr),
     /// Over the Unix socket; the user's id when the system tells.
     Unix(Option<u32>),
+}
+
+/// Whose connections and requests are counted together: those of one address (IPv6: one /64 network, which is
+/// what one machine gets), or of one user on the Unix socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in crate::admin) enum Origin {
+    /// An address, or the first of a network.
+    Address(IpAddr),
+    /// A user's id when the system tells.
+    User(Option<u32>),
+}
+
+impl Peer {
+    /// With whom it is counted.
+    pub(in crate::admin) fn origin(self) -> Origin {
+        match self {
+            Self::Unix(uid) => Origin::User(uid),
+            Self::Tcp(from) => Origin::Address(match from.ip().to_canonical() {
+                IpAddr::V6(ip) => {
+                    let [a, b, c, d, ..] = ip.segments();
+                    IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+                }
+                ip @ IpAddr::V4(_) => ip,
+            }),
+        }
+    }
 }
 
 impl fmt::Display for Peer {

@@ -9,5 +9,5 @@ pub use tokens::{
     is_name as is_token_name,
 };
 
-pub(super) use caller::{Caller, Peer};
-pub(super) use throttle::Throttle;
+pub(super) use caller::{Caller, Origin, Peer};
+pub(super) use throttle::{Payer, Throttle};

@@ -102,7 +102,11 @@ pub(super) async fn chart(
     span: Result<Query<Span>, QueryRejection>,
 ) -> Result<Response, Failure> {
     let moments = state.history.last(Span::read(span)?);
-    match charts::draw(&name, &moments) {
+    let drawn = {
+        let name = name.clone();
+        state.workers.report(move || charts::draw(&name, &moments))
+    };
+    match drawn.await? {
         Some(Ok(svg)) => {
             Ok(([(header::CONTENT_TYPE, "text/html; charset=utf-8")], svg).into_response())
         }

@@ -1,6 +1,23 @@
 //! Connections of the admin API: accepted, bounded in number and in time, and served.
+//!
+//! Whoever probes this process decides by the answer whether it lives. So nothing here waits for a free
+//! place: each connection is accepted at once, and when all places are taken the one that matters least
+//! is closed. The Unix socket has places of its own, and so have streams of events.
 
-use std::{io, sync::Arc, time::Duration};
+mod answer;
+mod connection;
+mod connections;
+mod stream;
+
+use std::{
+    convert::Infallible,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{Router, body::Body, http::Request};
 use hyper::body::Incoming;
@@ -8,31 +25,45 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::{GracefulShutdown, Watcher},
 };
+use rustls::{ServerConfig, server::Acceptor};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, UnixListener},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    time::{Instant, MissedTickBehavior},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 use tower::ServiceExt as _;
 use tracing::warn;
 
-use super::{access::Peer, sockets::Sockets};
+use self::{
+    answer::Answer,
+    connections::{Connections, Counted},
+    stream::Told,
+};
+use super::{access::Peer, events::Streaming, sockets::Sockets};
 
-/// Most connections at once. Further ones wait in the system's queue.
-const CONNECTIONS: usize = 256;
+pub(super) use self::connection::{Connection, Phase};
+
+/// Most connections over TCP at once, streams of events not counted.
+const TCP: usize = 256;
+/// Most connections over the Unix socket at once, streams of events not counted.
+const UNIX: usize = 64;
+/// Most connections that wait to be accepted, as far as the system allows it. A connection that finds no room there
+/// tries again after a second at the earliest.
+const BACKLOG: i32 = 4096;
+/// Connections that are accepted before those that are there have a turn.
+const AT_A_TIME: usize = 16;
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// How long a new connection may say nothing.
-const SILENCE: Duration = Duration::from_secs(10);
-/// How long the head of a request may take, counted from the end of the one before: also how long an idle
-/// connection stays. Much longer than clients keep one for another request, so that none is closed just as
-/// it is used again.
+/// How long hyper waits for a head; the connections' own deadlines are shorter.
 const HEAD: Duration = Duration::from_secs(75);
+/// How often deadlines are looked at.
+const LOOK: Duration = Duration::from_millis(250);
 /// How long a shutdown waits for admin requests in flight.
 const LINGER: Duration = Duration::from_secs(2);
 /// Pause after an accept that failed for want of descriptors.
-const SHORTAGE: Duration = Duration::from_millis(50);
+const SHORTAGE: Duration = Duration::from_millis(20);
 
 /// Serves an application until `shutdown` completes, then finishes what is in flight, for two seconds
 /// at most.
@@ -42,56 +73,52 @@ pub(super) async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     sockets.tcp.set_nonblocking(true)?;
+    // Refused where the system is set up otherwise; the backlog is then what it was.
+    let _ = SockRef::from(&sockets.tcp).listen(BACKLOG);
     let tcp = TcpListener::from_std(sockets.tcp)?;
-    let tls = sockets.tls.map(TlsAcceptor::from);
-    let unix = sockets
-        .unix
-        .as_mut()
-        .and_then(|unix| unix.listener.take())
-        .map(UnixListener::from_std)
-        .transpose()?;
+    let unix = sockets.unix.as_mut().and_then(|unix| unix.listener.take());
+    if let Some(unix) = &unix {
+        let _ = SockRef::from(unix).listen(BACKLOG);
+    }
+    let unix = unix.map(UnixListener::from_std).transpose()?;
+    let tls = sockets.tls;
     let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let (by_tcp, by_unix) = (Connections::new(TCP), Connections::new(UNIX));
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut shutdown = std::pin::pin!(shutdown);
+    let mut since_yield = 0;
     loop {
-        let place = tokio::select! {
-            () = &mut shutdown => break,
-            place = Arc::clone(&places).acquire_owned() => place.map_err(io::Error::other)?,
-        };
         let accepted = tokio::select! {
             () = &mut shutdown => break,
             accepted = tcp.accept() => accepted.map(|(stream, from)| {
-                // Small answers: waiting for more to send would only delay them.
-                let _ = stream.set_nodelay(true);
                 let peer = Peer::Tcp(from);
-                match tls.clone() {
-                    None => {
-                        let (app, watcher) = (app.clone(), graceful.watcher());
-                        tokio::spawn(async move {
-                            let first = tokio::time::timeout(SILENCE, stream.readable()).await;
-                            if let Ok(Ok(())) = first {
-                                spawn(stream, peer, app, watcher, place);
-                            }
-                        });
-                    }
-                    Some(tls) => {
-                        let (app, watcher) = (app.clone(), graceful.watcher());
-                        tokio::spawn(async move {
-                            if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
-                                spawn(stream, peer, app, watcher, place);
-                            }
-                        });
-                    }
-                }
+                let counted = by_tcp.take(peer, Instant::now());
+                spawn_tcp(stream, tls.clone(), peer, app.clone(), graceful.watcher(), counted);
             }),
             accepted = accept_unix(unix.as_ref()) => accepted.map(|stream| {
                 let uid = stream.peer_cred().ok().map(|credentials| credentials.uid());
-                spawn(stream, Peer::Unix(uid), app.clone(), graceful.watcher(), place);
+                let peer = Peer::Unix(uid);
+                let counted = by_unix.take(peer, Instant::now());
+                spawn(async { Some(stream) }, peer, app.clone(), graceful.watcher(), counted);
             }),
+            _ = look.tick() => {
+                let now = Instant::now();
+                by_tcp.close_overdue(now);
+                by_unix.close_overdue(now);
+                Ok(())
+            }
         };
         if let Err(error) = accepted {
             warn!(%error, "admin connection not accepted");
+            let now = Instant::now();
+            by_tcp.close_least(now);
             tokio::time::sleep(SHORTAGE).await;
+        }
+        // Connections that were accepted are looked at before many others come, which may take their places.
+        since_yield = (since_yield + 1) % AT_A_TIME;
+        if since_yield == 0 {
+            tokio::task::yield_now().await;
         }
     }
     drop(tcp);
@@ -106,34 +133,98 @@ pub(super) async fn serve(
     Ok(())
 }
 
-async fn accept_unix(listener: Option<&UnixListener>) -> io::Result<tokio::net::UnixStream> {
+async fn accept_unix(listener: Option<&UnixListener>) -> io::Result<UnixStream> {
     match listener {
         Some(listener) => listener.accept().await.map(|(stream, _)| stream),
         None => std::future::pending().await,
     }
 }
 
-/// Serves one connection on a task of its own.
-fn spawn(
+/// Serves a TCP connection, after its TLS handshake if there is to be one.
+fn spawn_tcp(
+    stream: TcpStream,
+    tls: Option<Arc<ServerConfig>>,
+    peer: Peer,
+    app: Router,
+    watcher: Watcher,
+    counted: Counted,
+) {
+    // Small answers: waiting for more to send would only delay them.
+    let _ = stream.set_nodelay(true);
+    match tls {
+        None => spawn(async { Some(stream) }, peer, app, watcher, counted),
+        Some(tls) => {
+            let connection = Arc::clone(&counted);
+            let shaken = tokio::time::timeout(HANDSHAKE, async move {
+                let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await;
+                connection.enter(Phase::Handshake);
+                let shaken = hello?.into_stream(tls).await;
+                connection.enter(Phase::New);
+                shaken
+            });
+            let shaken = async { shaken.await.ok()?.ok() };
+            spawn(shaken, peer, app, watcher, counted);
+        }
+    }
+}
+
+/// Serves one connection on a task of its own, until it ends or has to give way.
+fn spawn<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: impl Future<Output = Option<S>> + Send + 'static,
+    peer: Peer,
+    app: Router,
+    watcher: Watcher,
+    counted: Counted,
+) {
+    tokio::spawn(async move {
+        let served = async {
+            if let Some(stream) = stream.await {
+                serve_one(stream, peer, app, watcher, &counted).await;
+            }
+        };
+        tokio::select! {
+            () = served => {}
+            () = counted.closed() => {}
+        }
+    });
+}
+
+/// Serves one connection as long as it lasts.
+async fn serve_one(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: Peer,
     app: Router,
     watcher: Watcher,
-    place: OwnedSemaphorePermit,
+    connection: &Arc<Connection>,
 ) {
-    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+    let served = AtomicBool::new(false);
+    let service = hyper::service::service_fn(|request: Request<Incoming>| {
+        let (app, connection) = (app.clone(), Arc::clone(connection));
+        connection.enter(Phase::Body);
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
-        app.clone().oneshot(request)
+        request.extensions_mut().insert(Arc::clone(&connection));
+        let again = served.swap(true, Ordering::Relaxed);
+        async move {
+            if again {
+                // Many requests at once on one connection do not keep others waiting.
+                tokio::task::yield_now().await;
+            }
+            let response = app.oneshot(request).await?;
+            let streams = response.extensions().get::<Streaming>().is_some();
+            connection.enter(if streams {
+                Phase::Streaming
+            } else {
+                Phase::Answering
+            });
+            Ok::<_, Infallible>(response.map(|body| Answer::new(body, connection)))
+        }
     });
+    let stream = Told::new(stream, Arc::clone(connection));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .serve_connection(TokioIo::new(stream), service);
-    let connection = watcher.watch(connection);
-    tokio::spawn(async move {
-        // An error is the client's: it went away or sent what is no HTTP.
-        let _ = connection.await;
-        drop(place);
-    });
+    // An error is the client's: it went away or sent what is no HTTP.
+    let _ = watcher.watch(connection).await;
 }
