@@ -1,5 +1,8 @@
 //! Which route a request takes: by host, then by the longest path prefix.
 
+pub mod client;
+pub mod path;
+
 /// Routes in the order of preference.
 #[derive(Debug, Clone)]
 pub struct RouteTable<T> {
