@@ -410,6 +410,8 @@ async fn slow_requests_keep_no_place_from_others() {
     let at = running.address;
     let request =
         format!("PATCH /v1/settings HTTP/1.1\r\nHost: {at}\r\nContent-Length: 10\r\n\r\n{{");
+    // The server has to have begun: connections do not wait for it in their queue, which is short.
+    assert_eq!(send(at, "GET", "/healthz", "", "").await.0, 200);
     let slow: Vec<_> = (0..200)
         .map(|_| {
             let mut stream = TcpStream::connect(at).unwrap();
