@@ -1,6 +1,7 @@
-//! Body framing of an answer: where the body ends, and which bytes belong to it.
+//! Body framing: where a body ends, and which bytes belong to it.
 
 use super::chunked::Chunked;
+use super::fields::Fields;
 
 /// How the end of a body is found (RFC 9112 section 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +25,7 @@ pub struct BadBody(pub &'static str);
 #[derive(Debug)]
 pub struct BodyDecoder {
     state: State,
+    trailers: Option<Box<Fields>>,
 }
 
 #[derive(Debug)]
@@ -55,7 +57,15 @@ impl BodyDecoder {
             Framing::Chunked => State::Chunked(Chunked::new()),
             Framing::UntilClose => State::UntilClose,
         };
-        Self { state }
+        Self {
+            state,
+            trailers: None,
+        }
+    }
+
+    /// The trailers of a complete body, once.
+    pub fn take_trailers(&mut self) -> Option<Fields> {
+        self.trailers.take().map(|trailers| *trailers)
     }
 
     /// Whether the body is complete.
@@ -103,8 +113,10 @@ impl BodyDecoder {
             }
             State::Chunked(chunked) => {
                 let step = chunked.step(input).map_err(BadBody)?;
-                if step.done {
-                    self.state = State::Done;
+                if step.done
+                    && let State::Chunked(chunked) = std::mem::replace(&mut self.state, State::Done)
+                {
+                    self.trailers = chunked.trailers().map_err(BadBody)?.map(Box::new);
                 }
                 Ok(BodyStep {
                     consumed: step.consumed,
@@ -204,11 +216,31 @@ mod tests {
     }
 
     #[test]
-    fn extensions_and_trailers_are_skipped() {
+    fn extensions_are_skipped_and_trailers_kept() {
         let wire = b"3;a=\"b\"\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n";
         assert_eq!(
             decode(Framing::Chunked, wire, 2).unwrap(),
             (b"abc".to_vec(), vec![], true)
         );
+        let mut decoder = BodyDecoder::new(Framing::Chunked);
+        let step = decoder.step(wire).unwrap();
+        assert_eq!(step.data, 3);
+        assert!(decoder.step(&wire[step.consumed..]).unwrap().done);
+        let trailers = decoder.take_trailers().unwrap();
+        assert_eq!(trailers.find(b"x-sum"), Some(&b"1"[..]));
+        assert!(decoder.take_trailers().is_none());
+        for bad in [
+            "0\r\nX Sum: 1\r\n\r\n",
+            "0\r\n: 1\r\n\r\n",
+            "0\r\nX\r\n\r\n",
+        ] {
+            assert!(
+                decode(Framing::Chunked, bad.as_bytes(), 3).is_err(),
+                "{bad}"
+            );
+        }
+        let mut wire = Vec::new();
+        ChunkWriter::end_with(&mut wire, &trailers);
+        assert_eq!(wire, b"0\r\nX-Sum: 1\r\n\r\n");
     }
 }

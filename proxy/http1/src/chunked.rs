@@ -2,15 +2,21 @@
 
 use std::io::Write as _;
 
-/// Longest chunk size line, extensions included, and longest trailer section, in bytes.
+use crate::fields::{Fields, Slot};
+use crate::lines::Lines;
+
+/// Longest chunk size line, extensions included, in bytes.
 const LINE_LIMIT: u32 = 4096;
+/// Longest trailer section, in bytes.
+const TRAILERS_LIMIT: u32 = 16 * 1024;
 
 /// Reads chunk framing; see [`super::BodyDecoder`].
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Chunked {
     state: State,
     /// Bytes of the present line or trailer section seen so far.
     line: u32,
+    trailers: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +56,7 @@ impl Chunked {
         Self {
             state: State::Size(0, 0),
             line: 0,
+            trailers: Vec::new(),
         }
     }
 
@@ -91,11 +98,41 @@ impl Chunked {
             };
             at += 1;
             self.line += 1;
-            if self.line > LINE_LIMIT {
-                return Err("chunk framing or trailers too long");
+            if self.in_trailers() {
+                if self.line > TRAILERS_LIMIT {
+                    return Err("trailers too long");
+                }
+                self.trailers.push(byte);
+            } else if self.line > LINE_LIMIT {
+                return Err("chunk framing too long");
             }
             self.state = self.next(byte)?;
         }
+    }
+
+    fn in_trailers(&self) -> bool {
+        matches!(
+            self.state,
+            State::TrailerStart | State::Trailer | State::TrailerLf | State::EndLf
+        )
+    }
+
+    /// The trailers, once the body is complete; `None` if there are none.
+    pub(super) fn trailers(self) -> Result<Option<Fields>, &'static str> {
+        if self.trailers.len() <= 2 {
+            return Ok(None);
+        }
+        let mut lines = Lines::default();
+        let mut slots = Vec::new();
+        while let Some(line) = lines.next(&self.trailers) {
+            let start = line.range.start;
+            let text = self.trailers.get(line.range).unwrap_or_default();
+            if text.is_empty() {
+                break;
+            }
+            slots.push(Slot::parse(text, start, line.crlf).map_err(|_| "malformed trailer")?);
+        }
+        Ok(Some(Fields::from_parsed(self.trailers, slots)))
     }
 
     fn next(&mut self, byte: u8) -> Result<State, &'static str> {
@@ -112,7 +149,10 @@ impl Chunked {
             (State::Size(n, _), b';') => State::Extension(n),
             (State::Extension(n), b'\r') => State::SizeLf(n),
             (State::Extension(n), b'\t' | b' '..=0x7e | 0x80..) => State::Extension(n),
-            (State::SizeLf(0), b'\n') => State::TrailerStart,
+            (State::SizeLf(0), b'\n') => {
+                self.line = 0;
+                State::TrailerStart
+            }
             (State::SizeLf(n), b'\n') => {
                 self.line = 0;
                 State::Data(n)
@@ -139,14 +179,27 @@ impl ChunkWriter {
         if data.is_empty() {
             return;
         }
-        // Writing to a Vec cannot fail.
-        let _ = write!(out, "{:x}\r\n", data.len());
+        Self::start(out, data.len());
         out.extend_from_slice(data);
         out.extend_from_slice(b"\r\n");
+    }
+
+    /// Appends the line in front of `len` bytes of data, which must not be 0: that would end the body. After the
+    /// data comes CRLF.
+    pub fn start(out: &mut Vec<u8>, len: usize) {
+        // Writing to a Vec cannot fail.
+        let _ = write!(out, "{len:x}\r\n");
     }
 
     /// Appends the last chunk.
     pub fn end(out: &mut Vec<u8>) {
         out.extend_from_slice(b"0\r\n\r\n");
+    }
+
+    /// Appends the last chunk with trailers.
+    pub fn end_with(out: &mut Vec<u8>, trailers: &Fields) {
+        out.extend_from_slice(b"0\r\n");
+        trailers.write(out);
+        out.extend_from_slice(b"\r\n");
     }
 }

@@ -3,16 +3,17 @@
 use std::io::Write as _;
 
 use flate2::{Compression as Level, write::GzEncoder};
-use http::{HeaderMap, Method, StatusCode, header};
+use http::Method;
 use weir_api::settings::Compression;
+use weir_http1::{Fields, Name};
 
 /// Whether the client takes gzip, by RFC 9110 section 12.5.3: quality 0 refuses, `*` stands for
 /// every coding that is not named.
 #[must_use]
-pub fn accepts_gzip(headers: &HeaderMap) -> bool {
+pub fn accepts_gzip(fields: &Fields) -> bool {
     let mut wildcard = false;
-    for value in headers.get_all(header::ACCEPT_ENCODING) {
-        for item in value.as_bytes().split(|&b| b == b',') {
+    for value in fields.all(Name::AcceptEncoding) {
+        for item in value.split(|&b| b == b',') {
             let mut parts = item.split(|&b| b == b';').map(<[u8]>::trim_ascii);
             let coding = parts.next().unwrap_or_default();
             let accepted = !parts.any(is_zero_quality);
@@ -51,34 +52,25 @@ fn is_zero_quality(parameter: &[u8]) -> bool {
 pub fn is_compressible(
     settings: &Compression,
     method: &Method,
-    status: StatusCode,
-    headers: &HeaderMap,
+    status: u16,
+    fields: &Fields,
     length: Option<u64>,
 ) -> bool {
     settings.enabled
         && *method != Method::HEAD
-        && !status.is_informational()
-        && !matches!(
-            status,
-            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::PARTIAL_CONTENT
-        )
-        && !headers.contains_key(header::CONTENT_ENCODING)
-        && !headers.contains_key(header::CONTENT_RANGE)
-        && !forbids_transform(headers)
+        && !matches!(status, 100..=199 | 204 | 206 | 304)
+        && !fields.has(Name::ContentEncoding)
+        && !fields.has(Name::ContentRange)
+        && !forbids_transform(fields)
         && length.is_none_or(|n| n > 0 && n >= settings.min_length.as_u64())
-        && headers
-            .get(header::CONTENT_TYPE)
-            .is_some_and(|value| type_matches(&settings.types, value.as_bytes()))
+        && fields
+            .get(Name::ContentType)
+            .is_some_and(|value| type_matches(&settings.types, value))
 }
 
 /// `Cache-Control: no-transform` (RFC 9111 section 5.2.2.6).
-fn forbids_transform(headers: &HeaderMap) -> bool {
-    headers.get_all(header::CACHE_CONTROL).iter().any(|value| {
-        value
-            .as_bytes()
-            .split(|&b| b == b',')
-            .any(|directive| directive.trim_ascii().eq_ignore_ascii_case(b"no-transform"))
-    })
+fn forbids_transform(fields: &Fields) -> bool {
+    fields.has_token(Name::CacheControl, b"no-transform")
 }
 
 /// Whether a `Content-Type` is one of `types`. An event stream must be named in full: compressing
@@ -124,6 +116,13 @@ impl Gzip {
         std::mem::take(self.encoder.get_mut())
     }
 
+    /// What was pushed so far, so that it can be read at once.
+    pub fn flush(&mut self) -> Vec<u8> {
+        // The sink is memory: writing cannot fail.
+        let _ = self.encoder.flush();
+        std::mem::take(self.encoder.get_mut())
+    }
+
     /// The rest of the compressed body.
     #[must_use]
     pub fn finish(self) -> Vec<u8> {
@@ -136,15 +135,14 @@ impl Gzip {
 mod tests {
     use std::io::Read as _;
 
-    use http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
 
     fn accepts(value: &'static str) -> bool {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(value));
-        accepts_gzip(&headers)
+        let mut fields = Fields::new();
+        fields.push(b"Accept-Encoding", value.as_bytes());
+        accepts_gzip(&fields)
     }
 
     #[test]
@@ -157,7 +155,7 @@ mod tests {
         assert!(!accepts("*;q=0"));
         assert!(!accepts("br, deflate"));
         assert!(!accepts("gzipped"));
-        assert!(!accepts_gzip(&HeaderMap::new()));
+        assert!(!accepts_gzip(&Fields::new()));
     }
 
     #[test]
@@ -169,9 +167,9 @@ mod tests {
             types: vec!["application/json".into(), "text/*".into()],
         };
         let ok = |kind: &'static str, length: Option<u64>| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-            is_compressible(&settings, &Method::GET, StatusCode::OK, &headers, length)
+            let mut fields = Fields::new();
+            fields.push(b"Content-Type", kind.as_bytes());
+            is_compressible(&settings, &Method::GET, 200, &fields, length)
         };
         assert!(ok("application/json; charset=utf-8", Some(256)));
         assert!(ok("Text/HTML", None));
@@ -188,6 +186,7 @@ mod tests {
             let mut wire = Vec::new();
             for part in &parts {
                 wire.extend(gzip.push(part));
+                wire.extend(gzip.flush());
             }
             wire.extend(gzip.finish());
             let mut back = Vec::new();

@@ -1,102 +1,99 @@
-//! The tries of a request at the servers of its upstream.
+//! The tries of a request at the servers of its upstream. What a failure means is decided by
+//! [`crate::upstream::retry`].
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use http::Method;
+use weir_http1::RequestBody;
 
 use super::call::{Call, Fate};
-use super::client::ClientError;
+use super::downstream::ClientError;
 use super::exchange::{Done, Failure, Plan, Progress, exchange};
-use super::forward::{Forward, RequestBody, write_head};
+use super::forward::Forward;
 use super::room::NoConnection;
 use super::snapshot::{RoutePlan, UpstreamPlan};
 use super::upstream::{ConnectError, UpstreamConn};
 use crate::limit::monotonic_ms;
+use crate::upstream::retry::{self, AttemptFailure, Attempted, FailedAttempt, Next, Verdict};
 use crate::upstream::{Pick, Tried};
-use weir_http1::HeadSummary;
+
+/// The tries so far.
+struct Tries {
+    tried: Tried,
+    /// Kept connections may be used: the last one had not been closed meanwhile.
+    allow_kept: bool,
+    /// Another server is to be tried; the status, should there be none.
+    again: Option<u16>,
+}
 
 impl Call<'_> {
     /// Tries servers until one has answered, or no further try is allowed.
     pub(super) async fn forward(&mut self, route: &RoutePlan) -> Fate {
         let settings = &self.snapshot.settings;
-        let plan = &*route.upstream;
-        let body = match self.arrival.summary {
-            HeadSummary { chunked: true, .. } => RequestBody::Chunked,
-            HeadSummary {
-                content_length: Some(n),
-                ..
-            } if n > 0 => RequestBody::Length(n),
-            HeadSummary {
-                content_length: Some(_),
-                ..
-            } if has_body_by_method(&self.client.request().method) => RequestBody::Length(0),
-            _ => RequestBody::None,
-        };
-        let mut head = Vec::with_capacity(1024);
-        write_head(
-            &mut head,
-            self.client.request(),
-            &Forward {
-                origin: self.origin,
-                id: self.record.id.as_str(),
-                scheme: "http",
-                upstream: plan.state.name(),
-                body,
-                upgrade: self.client.wants_upgrade(),
-                ops: &route.request_headers,
-            },
-        );
-        let max_body = match settings.client.max_body.as_u64() {
-            0 => u64::MAX,
-            n => n,
+        let head = self.client.head();
+        let body = match head.body {
+            // Methods for which a length of zero is worth stating (RFC 9110 section 8.6).
+            RequestBody::Length(0) if !has_body_by_method(&head.method) => RequestBody::None,
+            body => body,
         };
         let id = self.record.id;
-        let request = Plan {
-            head: &head,
-            body: if body == RequestBody::Length(0) {
-                RequestBody::None
-            } else {
-                body
+        let plan = Plan {
+            forward: Forward {
+                origin: self.origin,
+                id: id.as_str(),
+                scheme: "http",
+                upstream: route.upstream.state.name(),
+                body,
+                upgrade: head.upgrades().next().is_some(),
+                ops: &route.request_headers,
             },
-            max_body,
+            max_body: match settings.client.max_body.as_u64() {
+                0 => u64::MAX,
+                n => n,
+            },
             timeouts: &settings.timeouts,
             compression: &settings.compression,
             response_headers: &route.response_headers,
-            id: id.as_str(),
             server_timing: settings.client.server_timing,
             draining: &self.shared.draining,
         };
-        self.try_servers(plan, &request).await
+        self.try_servers(&route.upstream, &plan).await
     }
 
     async fn try_servers(&mut self, plan: &UpstreamPlan, request: &Plan<'_>) -> Fate {
-        let mut tried = Tried::new();
-        let mut allow_kept = true;
+        let mut tries = Tries {
+            tried: Tried::new(),
+            allow_kept: true,
+            again: None,
+        };
         loop {
-            let Some(pick) = plan.state.pick(&mut tried, monotonic_ms()) else {
-                // The reason of the last try, if there was one, says more.
-                let status = if self.record.status == 0 {
-                    502
-                } else {
-                    self.record.status
-                };
+            let Some(pick) = plan.state.pick(&mut tries.tried, monotonic_ms()) else {
                 self.record
                     .error
                     .get_or_insert_with(|| "no live upstream server".into());
-                return self.local(status, None).await;
+                // The reason of the last try, if there was one, says more.
+                return self.local(tries.again.unwrap_or(502), None).await;
             };
+            if tries.again.take().is_some() {
+                plan.metrics.retried.inc();
+            }
             self.record.server = Some(pick.address());
             self.record.stages = None;
             let chosen = self.arrival.at.elapsed();
-            let mut conn = match self.connection(plan, &pick, allow_kept).await {
+            let mut conn = match self.connection(plan, &pick, tries.allow_kept).await {
                 Ok(conn) => conn,
-                Err(Trouble::Retry(status)) => {
-                    if !self.may_retry(plan, true) {
-                        return self.local(status, None).await;
+                Err(Trouble::Failed(failure)) => {
+                    let attempt = FailedAttempt {
+                        failure,
+                        kept: false,
+                        sent: false,
+                        body_taken: false,
+                        answered: false,
+                    };
+                    if let Some(fate) = self.after(plan, &pick, &mut tries, &attempt).await {
+                        return fate;
                     }
-                    self.record.status = status;
-                    plan.metrics.retried.inc();
                     continue;
                 }
                 Err(Trouble::Full) => return self.give_way().await,
@@ -112,84 +109,127 @@ impl Call<'_> {
             self.record.stages = progress.stages();
             self.record.body_bytes = progress.body_bytes;
             match result {
-                Ok(Done { keep_upstream }) => {
-                    pick.succeed();
-                    plan.metrics.answered.inc();
-                    if let Some(first_byte) = progress.first_byte {
-                        plan.metrics.latency.observe(first_byte.as_secs_f64());
-                    }
-                    if keep_upstream && plan.keepalive > 0 {
-                        plan.pool.put(conn, plan.keepalive);
-                    }
-                    self.record.status = progress.status.unwrap_or(502);
-                    self.record.error = None;
-                    return Fate::Keep;
-                }
+                Ok(done) => return self.answered(plan, &pick, conn, done, &progress),
                 Err(failure) => {
-                    let stale = conn.is_reused()
-                        && failure.is_broken_connection()
-                        && progress.first_byte.is_none();
+                    let kept = conn.is_reused();
                     drop(conn);
                     if let Some(fate) = self
-                        .after_failure(plan, &pick, &mut tried, &failure, &progress, stale)
+                        .failed(plan, &pick, &mut tries, &failure, &progress, kept)
                         .await
                     {
                         return fate;
                     }
-                    allow_kept &= !stale;
                 }
             }
         }
     }
 
-    /// What to do after a failed exchange; `None`: try again.
-    async fn after_failure(
+    /// The server has answered.
+    fn answered(
         &mut self,
         plan: &UpstreamPlan,
         pick: &Pick,
-        tried: &mut Tried,
+        conn: UpstreamConn,
+        done: Done,
+        progress: &Progress,
+    ) -> Fate {
+        pick.succeed();
+        plan.metrics.answered.inc();
+        if let Some(first_byte) = progress.first_byte {
+            plan.metrics.latency.observe(first_byte.as_secs_f64());
+        }
+        if done.keep_upstream && plan.keepalive > 0 {
+            plan.pool.put(conn, plan.keepalive);
+        }
+        self.record.status = progress.status.unwrap_or(502);
+        self.record.error = None;
+        match done.keep_client {
+            true => Fate::Keep,
+            false => Fate::Close,
+        }
+    }
+
+    /// What to do after a failed exchange; `None`: try again.
+    async fn failed(
+        &mut self,
+        plan: &UpstreamPlan,
+        pick: &Pick,
+        tries: &mut Tries,
         failure: &Failure,
         progress: &Progress,
-        stale: bool,
+        kept: bool,
     ) -> Option<Fate> {
         self.record.error = Some(failure.to_string());
-        if let Failure::Client(e) = failure {
-            self.record.status = progress.status.unwrap_or_default();
-            return Some(match e {
-                ClientError::Malformed if !self.client.answer_started() => self.refuse(400).await,
-                ClientError::Timeout if !self.client.answer_started() => self.refuse(408).await,
-                e => self.client_lost(*e),
-            });
-        }
-        if failure.is_upstream() && !stale {
-            pick.fail(monotonic_ms());
-            plan.metrics.failed.inc();
-        }
-        if self.client.answer_started() {
+        let begun = self.client.answer_started();
+        let kind = match failure {
+            Failure::Client(e) => {
+                self.record.status = progress.status.unwrap_or_default();
+                return Some(match e {
+                    ClientError::Malformed if !begun => self.refuse(400).await,
+                    ClientError::Timeout if !begun => self.refuse(408).await,
+                    e => self.client_lost(*e),
+                });
+            }
+            Failure::BodyTooLarge if !begun => return Some(self.refuse(413).await),
+            Failure::BodyTooLarge => AttemptFailure::BadAnswer,
+            Failure::Closed | Failure::Io(_) => AttemptFailure::Broken,
+            Failure::Timeout => AttemptFailure::Timeout,
+            Failure::BadAnswer(_) => AttemptFailure::BadAnswer,
+        };
+        let bodiless = !progress.body_taken && self.client.is_body_done();
+        let attempt = FailedAttempt {
+            failure: kind,
+            kept,
+            sent: (progress.sent || bodiless) && !matches!(failure, Failure::BodyTooLarge),
+            body_taken: progress.body_taken,
+            answered: progress.first_byte.is_some(),
+        };
+        if begun {
             // Too late for another answer: the client learns of it from the broken body.
+            if self.judge(plan, &attempt).blame {
+                pick.fail(monotonic_ms());
+                plan.metrics.failed.inc();
+            }
             self.record.status = progress.status.unwrap_or(502);
             return Some(Fate::Close);
         }
-        let status = match failure {
-            Failure::Timeout => 504,
-            Failure::BodyTooLarge => return Some(self.refuse(413).await),
-            _ => 502,
-        };
-        let untouched =
-            failure.is_broken_connection() && progress.first_byte.is_none() && !progress.body_taken;
-        if untouched && is_idempotent(&self.client.request().method) {
-            if stale {
-                // The server closed a kept connection meanwhile: no fault of its, and no try.
-                pick.allow_again(tried);
-                return None;
-            }
-            if self.may_retry(plan, false) {
-                self.record.status = status;
-                plan.metrics.retried.inc();
-                return None;
-            }
+        self.after(plan, pick, tries, &attempt).await
+    }
+
+    /// What follows from a failed attempt; `None`: try again.
+    async fn after(
+        &mut self,
+        plan: &UpstreamPlan,
+        pick: &Pick,
+        tries: &mut Tries,
+        attempt: &FailedAttempt,
+    ) -> Option<Fate> {
+        let Verdict { blame, next } = self.judge(plan, attempt);
+        if blame {
+            pick.fail(monotonic_ms());
+            plan.metrics.failed.inc();
         }
-        Some(self.local(status, None).await)
+        match next {
+            Next::Again => {
+                pick.allow_again(&mut tries.tried);
+                tries.allow_kept = false;
+                None
+            }
+            Next::Another(status) => {
+                tries.again = Some(status);
+                None
+            }
+            Next::Answer(status) => Some(self.local(status, None).await),
+        }
+    }
+
+    fn judge(&self, plan: &UpstreamPlan, attempt: &FailedAttempt) -> Verdict {
+        let request = Attempted {
+            idempotent: is_idempotent(&self.client.head().method),
+            tries: self.record.tries,
+            elapsed: self.arrival.at.elapsed(),
+        };
+        retry::decide(&plan.retry, &request, attempt)
     }
 
     /// A connection to the picked server: a kept one, or a new one.
@@ -207,6 +247,14 @@ impl Call<'_> {
             return Ok(conn);
         }
         self.record.tries += 1;
+        // Boxed: most requests find a kept connection.
+        let conn = Box::pin(self.connect(pick)).await?;
+        counters.opened.fetch_add(1, Ordering::Relaxed);
+        plan.metrics.opened.inc();
+        Ok(conn)
+    }
+
+    async fn connect(&mut self, pick: &Pick) -> Result<UpstreamConn, Trouble> {
         let settings = &self.snapshot.settings;
         let started = Instant::now();
         let connecting =
@@ -222,57 +270,34 @@ impl Call<'_> {
             connecting.await
         };
         self.record.connect = Some(started.elapsed());
-        match connected {
-            Ok(conn) => {
-                counters.opened.fetch_add(1, Ordering::Relaxed);
-                plan.metrics.opened.inc();
-                Ok(conn)
-            }
+        let e = match connected {
+            Ok(conn) => return Ok(conn),
             Err(NoConnection::Full) => {
                 self.record.error = Some("connections.max reached".into());
-                Err(Trouble::Full)
+                return Err(Trouble::Full);
             }
-            Err(NoConnection::Connect(e)) => {
-                self.record.error = Some(e.to_string());
-                // What this machine lacks is no failure of the server.
-                let status = match e {
-                    ConnectError::Exhausted(_) => return Err(Trouble::Full),
-                    ConnectError::NoPort(_) => return Err(Trouble::Retry(502)),
-                    ConnectError::Timeout => 504,
-                    ConnectError::Failed(_) => 502,
-                };
-                pick.fail(monotonic_ms());
-                plan.metrics.failed.inc();
-                Err(Trouble::Retry(status))
-            }
-        }
+            Err(NoConnection::Connect(e)) => e,
+        };
+        self.record.error = Some(e.to_string());
+        Err(match e {
+            // This client gives way to others.
+            ConnectError::Exhausted(_) => Trouble::Full,
+            ConnectError::NoPort(_) => Trouble::Failed(AttemptFailure::NoPort),
+            ConnectError::Timeout => Trouble::Failed(AttemptFailure::ConnectTimeout),
+            ConnectError::Failed(_) => Trouble::Failed(AttemptFailure::Unreachable),
+        })
     }
 
     /// There is no place for a connection to the server, and nobody is idle: this client's own place goes to the next
     /// request that needs one.
     async fn give_way(&mut self) -> Fate {
-        self.client.close_after();
-        if self.local(503, None).await == Fate::Keep {
-            // Or the client's system would throw the answer away, should more of the request arrive.
-            self.client.drain().await;
-        }
-        Fate::Close
-    }
-
-    /// Whether another server may be tried. `unsent`: nothing of the request has left this proxy,
-    /// so that any method may be tried elsewhere.
-    fn may_retry(&self, plan: &UpstreamPlan, unsent: bool) -> bool {
-        let in_time =
-            plan.retry.timeout.is_zero() || self.arrival.at.elapsed() < plan.retry.timeout;
-        let method_ok = unsent || is_idempotent(&self.client.request().method);
-        self.record.tries < plan.retry.tries && in_time && method_ok
+        self.refuse(503).await
     }
 }
 
 /// Why there is no connection to the server.
 enum Trouble {
-    /// The server could not be reached; the status, should no other be tried.
-    Retry(u16),
+    Failed(AttemptFailure),
     /// `connections.max` is reached, or there are no descriptors.
     Full,
     Client(ClientError),

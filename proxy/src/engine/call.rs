@@ -5,19 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::{Method, header};
-use pingora::http::RequestHeader;
+use http::Method;
+use weir_http1::{Fields, Name, RequestBody, RequestHead};
 
-use super::client::{Client, ClientError};
-use super::forward::{Origin, origin_form};
+use super::downstream::{ClientError, Downstream};
+use super::forward::Origin;
 use super::request::{Arrival, Shared};
-use super::respond::respond;
+use super::respond::Own;
 use super::snapshot::{RoutePlan, Snapshot};
-use crate::limit::{Decision, KeySource, check_request, monotonic_ms};
+use crate::limit::{Decision, KeySource, check_request, monotonic_ms, retry_after};
 use crate::observe::{RequestId, Stages};
 
-/// Unread request bodies up to this size are read and thrown away to keep a connection.
-const SMALL_BODY: u64 = 64 * 1024;
 /// nginx's status for a client that closed the connection before its answer.
 const CLIENT_CLOSED: u16 = 499;
 
@@ -48,7 +46,7 @@ pub(super) enum Fate {
 pub(super) struct Call<'a> {
     pub(super) shared: &'a Shared,
     pub(super) snapshot: &'a Snapshot,
-    pub(super) client: &'a mut Client,
+    pub(super) client: &'a mut Downstream,
     pub(super) arrival: Arrival,
     pub(super) origin: Origin,
     pub(super) record: Record,
@@ -58,17 +56,16 @@ impl<'a> Call<'a> {
     pub(super) fn new(
         shared: &'a Shared,
         snapshot: &'a Snapshot,
-        client: &'a mut Client,
+        client: &'a mut Downstream,
         arrival: Arrival,
     ) -> Self {
         let trusted = &snapshot.settings.client.trusted_proxies;
-        let origin = Origin::find(arrival.peer.ip().to_canonical(), trusted, client.request());
-        let given = client
-            .request()
-            .headers
-            .get("x-request-id")
+        let fields = &client.head().fields;
+        let origin = Origin::find(arrival.peer.ip().to_canonical(), trusted, fields);
+        let given = fields
+            .get(Name::XRequestId)
             .filter(|_| origin.trusted)
-            .and_then(|v| RequestId::parse(v.as_bytes()));
+            .and_then(RequestId::parse);
         let record = Record {
             id: given.unwrap_or_else(|| shared.ids.next()),
             client: origin.client,
@@ -98,34 +95,33 @@ impl<'a> Call<'a> {
     }
 
     pub(super) async fn run(&mut self) -> Fate {
-        let method = &self.client.request().method;
-        if *method == Method::CONNECT || *method == Method::TRACE {
+        let head = self.client.head();
+        if head.method == Method::CONNECT {
+            // What follows is meant for a tunnel, and must not be taken for another request.
+            return self.refuse(405).await;
+        }
+        if head.method == Method::TRACE {
             return self.local(405, None).await;
         }
-        let req = self.client.request();
-        let host = req
-            .headers
-            .get(header::HOST)
-            .map_or(&b""[..], |v| v.as_bytes());
-        let Some(route) = self.snapshot.routes.find(host, path_of(req)).cloned() else {
+        let Some(route) = self.find_route() else {
             return self.local(404, None).await;
         };
         self.record.route = Some(Arc::clone(&route));
         let max_body = self.snapshot.settings.client.max_body.as_u64();
-        if max_body > 0
-            && self
-                .arrival
-                .summary
-                .content_length
-                .is_some_and(|n| n > max_body)
+        if max_body > 0 && matches!(self.client.head().body, RequestBody::Length(n) if n > max_body)
         {
-            self.client.close_after();
-            return self.local(413, None).await;
+            return self.refuse(413).await;
         }
         if let Some(fate) = self.limit(&route).await {
             return fate;
         }
         self.forward(&route).await
+    }
+
+    fn find_route(&self) -> Option<Arc<RoutePlan>> {
+        let head = self.client.head();
+        let routes = &self.snapshot.routes;
+        routes.find(head.authority(), path_of(head)).cloned()
     }
 
     /// Applies the rate limits of the route; `Some` if the request ends here.
@@ -135,7 +131,7 @@ impl<'a> Call<'a> {
         }
         let source = Source {
             client: self.origin.client,
-            req: self.client.request(),
+            fields: &self.client.head().fields,
             route: route.metrics.name(),
         };
         let verdict = check_request(&route.limits, &source, monotonic_ms());
@@ -144,8 +140,10 @@ impl<'a> Call<'a> {
             Decision::Admit => None,
             Decision::Reject => {
                 self.record.limit = Some(("rejected", by));
-                let status = route.limits.get(by).map_or(429, |limit| limit.status);
-                Some(self.local(status, Some(1)).await)
+                let limit = route.limits.get(by);
+                let status = limit.map_or(429, |limit| limit.status);
+                let wait = limit.and_then(|limit| retry_after(limit, &source, monotonic_ms()));
+                Some(self.local(status, Some(wait.unwrap_or(1))).await)
             }
             Decision::Delay(wait) => {
                 self.record.limit = Some(("delayed", by));
@@ -166,26 +164,18 @@ impl<'a> Call<'a> {
     /// An answer of the proxy's own.
     pub(super) async fn local(&mut self, status: u16, retry_after: Option<u64>) -> Fate {
         self.record.status = status;
-        let small = self
-            .arrival
-            .summary
-            .content_length
-            .is_none_or(|n| n <= SMALL_BODY);
-        let mut fate = Fate::Keep;
-        if !self.client.is_body_done() {
-            if small && !self.client.expects_continue() && !self.arrival.summary.chunked {
-                self.client.keep_despite_unread_body();
-            } else {
-                self.client.close_after();
-                fate = Fate::Close;
-            }
-        }
+        self.client.keep_if_small();
         if self.shared.draining.load(Ordering::Relaxed) {
             self.client.close_after();
         }
-        self.record.body_bytes =
-            respond(self.client, status, self.record.id.as_str(), retry_after).await;
-        fate
+        let own = Own {
+            status,
+            id: self.record.id.as_str(),
+            retry_after,
+        };
+        let limit = self.snapshot.settings.timeouts.send;
+        self.record.body_bytes = own.send(self.client, limit).await;
+        Fate::Keep
     }
 
     /// An answer of the proxy's own after which the connection is of no use.
@@ -208,7 +198,7 @@ impl<'a> Call<'a> {
 /// Where limit keys come from.
 struct Source<'a> {
     client: IpAddr,
-    req: &'a RequestHeader,
+    fields: &'a Fields,
     route: &'a str,
 }
 
@@ -218,7 +208,7 @@ impl KeySource for Source<'_> {
     }
 
     fn header(&self, name: &str) -> Option<&[u8]> {
-        self.req.headers.get(name).map(|v| v.as_bytes())
+        self.fields.find(name.as_bytes())
     }
 
     fn route(&self) -> &str {
@@ -226,8 +216,8 @@ impl KeySource for Source<'_> {
     }
 }
 
-fn path_of(req: &RequestHeader) -> &[u8] {
-    let target = origin_form(req);
+fn path_of(head: &RequestHead) -> &[u8] {
+    let target = head.origin_form();
     memchr::memchr(b'?', target)
         .and_then(|at| target.get(..at))
         .unwrap_or(target)

@@ -1,152 +1,160 @@
-//! A client connection: admitted, waited on, read up to a complete request head, served, kept.
+//! A client connection that speaks HTTP/1: admitted, waited on, read up to a complete request head,
+//! served, kept.
 //!
-//! While it is idle it owns no buffer: bytes are read into the stack first, and the session that
+//! While it is idle it owns no buffer: bytes are read by way of the stack first, and the session that
 //! answers a request exists only while there is one.
 
 use std::future::poll_fn;
-use std::io;
-use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
-use bytes::BytesMut;
-use pingora::protocols::Stream;
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
-use tokio::time::Sleep;
+use bytes::Buf as _;
+use weir_http1::{HeadError, RequestHead, RequestParser};
 
-use super::coalesce::Coalesce;
+use super::call::Fate;
+use super::downstream::Downstream;
+use super::downstream::http1::{After, Session};
+use super::linger;
 use super::request::{Arrival, Shared, serve};
-use super::respond::raw;
-use weir_http1::{HeadSummary, check_head, head_end};
-
-/// Size of one read while a head is awaited.
-const READ_SIZE: usize = 8 * 1024;
-/// How long a client gets to take an answer to a head that was refused.
-const REFUSAL_LIMIT: Duration = Duration::from_secs(1);
+use super::respond::Own;
+use super::wire::{Socket, Timer, Wire};
 
 /// Serves the requests of a connection that has been admitted, until it closes.
-pub(super) async fn serve_client(shared: &Shared, stream: Stream, peer: SocketAddr) {
-    let mut stream = Box::new(Coalesce::new(stream));
-    let mut timer = Timer::new();
-    let mut input = BytesMut::new();
+pub(super) async fn serve_client(shared: &Shared, socket: impl Into<Socket>, peer: SocketAddr) {
+    let mut wire = Wire::new(socket);
+    let mut timer = Timer::default();
     let mut fresh = true;
     loop {
-        let arrival =
-            match await_head(shared, &mut stream, &mut input, &mut timer, peer, fresh).await {
-                Head::Complete(arrival) => arrival,
-                Head::Refused(status) => {
-                    shared.log_refused(peer, status, &input);
-                    refuse(&mut stream, status).await;
-                    return;
-                }
-                Head::Closed => return,
-            };
-        // Boxed, so that an idle connection does not carry the room of a busy one.
-        let served = Box::pin(serve(shared, stream, std::mem::take(&mut input), arrival)).await;
-        let Some((back, rest)) = served else { return };
-        let Ok(back) = back.into_any().downcast() else {
+        if wire.input.is_empty() && !first_bytes(shared, &mut wire, &mut timer, fresh).await {
             return;
-        };
-        stream = back;
-        input = rest;
+        }
+        // Boxed, so that an idle connection does not carry the room of a busy one.
+        match Box::pin(one_request(shared, wire, timer, peer)).await {
+            Some((next, its_timer)) => (wire, timer) = (next, its_timer),
+            None => return,
+        }
         fresh = false;
+    }
+}
+
+/// Reads a head, serves the request, and returns the connection if it can carry another.
+async fn one_request(
+    shared: &Shared,
+    mut wire: Wire,
+    mut timer: Timer,
+    peer: SocketAddr,
+) -> Option<(Wire, Timer)> {
+    let arrival = Arrival {
+        peer,
+        wall: SystemTime::now(),
+        at: Instant::now(),
+    };
+    let head = match read_head(shared, &mut wire, &mut timer, arrival.at).await {
+        Head::Complete(head) => head,
+        Head::Refused(status) => {
+            refuse(shared, wire, timer, peer, status).await;
+            return None;
+        }
+        Head::Idle => return Some((wire, timer)),
+        Head::Closed => return None,
+    };
+    let session = Session::new(wire, timer, *head);
+    let mut client = Downstream::Http1(Box::new(session));
+    let fate = serve(shared, &mut client, arrival).await;
+    let Downstream::Http1(session) = client;
+    match session.end(fate == Fate::Keep).await {
+        After::Next(wire, timer) => Some((wire, timer)),
+        After::Close {
+            wire,
+            timer,
+            unread,
+        } => {
+            linger::close(shared, wire, timer, unread).await;
+            None
+        }
     }
 }
 
 /// What came instead of, or as, a request head.
 enum Head {
-    Complete(Arrival),
+    Complete(Box<RequestHead>),
     Refused(u16),
-    /// Closed by the client, idle for too long, or to be closed for the sake of others.
+    /// Nothing but empty lines.
+    Idle,
+    /// Closed by the client.
     Closed,
 }
 
-async fn await_head(
-    shared: &Shared,
-    stream: &mut Coalesce,
-    input: &mut BytesMut,
-    timer: &mut Timer,
-    peer: SocketAddr,
-    fresh: bool,
-) -> Head {
-    if input.is_empty() {
-        let limit = {
-            let snapshot = shared.snapshot.load();
-            let timeouts = &snapshot.settings.timeouts;
-            if fresh {
-                timeouts.client_header
-            } else {
-                timeouts.keepalive
-            }
-        };
-        if !first_bytes(shared, stream, input, timer, limit).await {
-            return Head::Closed;
-        }
-    }
-    let at = Instant::now();
-    let wall = SystemTime::now();
-    let mut scanned = 0;
+async fn read_head(shared: &Shared, wire: &mut Wire, timer: &mut Timer, at: Instant) -> Head {
+    let mut parser = RequestParser::new();
+    let mut begun = false;
     loop {
-        skip_empty_lines(input);
-        if let Some(end) = head_end(input, scanned) {
-            let max = max_header(shared);
-            if end > max {
-                return Head::Refused(431);
+        if !begun {
+            skip_empty_lines(wire);
+            if wire.input.is_empty() {
+                return Head::Idle;
             }
-            return match check_head(input.get(..end).unwrap_or_default()) {
-                Ok(HeadSummary { chunked: true, .. })
-                    if stream
-                        .expect_chunked(input.get(end..).unwrap_or_default())
-                        .is_err() =>
-                {
-                    Head::Refused(400)
-                }
-                Ok(summary) => Head::Complete(arrival(peer, wall, at, summary)),
-                Err(e) => Head::Refused(e.status()),
-            };
+            begun = *wire.input != b"\r"[..];
         }
-        scanned = input.len();
-        if scanned > max_header(shared) {
-            return Head::Refused(431);
+        if begun {
+            match parse(shared, wire, &mut parser) {
+                Ok(Some(head)) => return Head::Complete(Box::new(head)),
+                Ok(None) => {}
+                Err(status) => return Head::Refused(status),
+            }
         }
-        let limit = shared.snapshot.load().settings.timeouts.client_header;
-        let more = tokio::select! {
-            biased;
-            n = poll_fn(|cx| poll_more(stream, input, cx)) => n,
-            () = timer.until(at + limit) => return Head::Refused(408),
-        };
-        match more {
-            Ok(0) | Err(_) => return Head::Closed,
-            Ok(_) => {}
+        let deadline = at + shared.snapshot.load().settings.timeouts.client_header;
+        let more = poll_fn(|cx| {
+            let read = wire.poll_fill(cx);
+            if read.is_ready() {
+                return read.map(Some);
+            }
+            timer.poll_until(cx, deadline).map(|()| None)
+        });
+        match more.await {
+            Some(Ok(n)) if n > 0 => {}
+            Some(_) => return Head::Closed,
+            // Nobody asked anything yet who would get an answer.
+            None if !begun => return Head::Closed,
+            None => return Head::Refused(408),
         }
     }
 }
 
-fn arrival(peer: SocketAddr, wall: SystemTime, at: Instant, summary: HeadSummary) -> Arrival {
-    Arrival {
-        peer,
-        wall,
-        at,
-        summary,
-    }
-}
-
-fn max_header(shared: &Shared) -> usize {
-    let max = shared.snapshot.load().settings.client.max_header.as_u64();
-    usize::try_from(max).unwrap_or(usize::MAX)
-}
-
-/// Waits for the first bytes of a request; `false` if the connection should close.
-async fn first_bytes(
+/// Goes on with the head; takes it off the wire once it is complete.
+fn parse(
     shared: &Shared,
-    stream: &mut Coalesce,
-    input: &mut BytesMut,
-    timer: &mut Timer,
-    limit: Duration,
-) -> bool {
+    wire: &mut Wire,
+    parser: &mut RequestParser,
+) -> Result<Option<RequestHead>, u16> {
+    let max = shared.snapshot.load().settings.client.max_header.as_u64();
+    let max = usize::try_from(max).unwrap_or(usize::MAX);
+    let status = |e: HeadError| e.status();
+    match parser.advance(&wire.input).map_err(status)? {
+        Some(len) if len > max => Err(431),
+        None if wire.input.len() > max => Err(431),
+        None => Ok(None),
+        Some(len) => {
+            let text = wire.input.get(..len).unwrap_or_default().to_vec();
+            wire.consume(len);
+            Ok(std::mem::take(parser).finish(text))
+        }
+    }
+}
+
+/// Waits for the first bytes of a request; `false` if the connection should close: closed by the client,
+/// idle for too long, or to be closed for the sake of others.
+async fn first_bytes(shared: &Shared, wire: &mut Wire, timer: &mut Timer, fresh: bool) -> bool {
+    let limit = {
+        let snapshot = shared.snapshot.load();
+        let timeouts = &snapshot.settings.timeouts;
+        if fresh {
+            timeouts.client_header
+        } else {
+            timeouts.keepalive
+        }
+    };
     let deadline = Instant::now() + limit;
     loop {
         let reclaimed = shared.slots.reclaim().notified();
@@ -154,10 +162,27 @@ async fn first_bytes(
         reclaimed.as_mut().enable();
         let _idle = shared.slots.idle();
         let closing = shared.closing.load(Ordering::Acquire);
+        let read = poll_fn(|cx| {
+            let read = wire.poll_first(cx);
+            if read.is_ready() {
+                return read.map(|n| Some(matches!(n, Ok(n) if n > 0)));
+            }
+            match closing {
+                true => std::task::Poll::Ready(None),
+                false => timer.poll_until(cx, deadline).map(|()| None),
+            }
+        });
         tokio::select! {
             biased;
-            n = poll_fn(|cx| poll_more(stream, input, cx)) => return matches!(n, Ok(n) if n > 0),
-            () = std::future::ready(()), if closing => return false,
+            read = read => {
+                if read != Some(true) {
+                    return false;
+                }
+                skip_empty_lines(wire);
+                if !wire.input.is_empty() {
+                    return true;
+                }
+            }
             () = &mut reclaimed => {
                 // The shortage that this wake-up was for may be over.
                 let max = shared.snapshot.load().settings.connections.max;
@@ -165,68 +190,30 @@ async fn first_bytes(
                     return false;
                 }
             }
-            () = timer.until(deadline) => return false,
         }
     }
 }
 
-/// Reads once, by way of the stack, so that nothing is allocated before there is something to hold.
-fn poll_more(
-    stream: &mut Coalesce,
-    input: &mut BytesMut,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<usize>> {
-    let mut room = [const { MaybeUninit::<u8>::uninit() }; READ_SIZE];
-    let mut buf = ReadBuf::uninit(&mut room);
-    ready!(Pin::new(stream).poll_read(cx, &mut buf))?;
-    input.extend_from_slice(buf.filled());
-    Poll::Ready(Ok(buf.filled().len()))
-}
-
-/// Empty lines before a request line are ignored (RFC 9112 section 2.2).
-fn skip_empty_lines(input: &mut BytesMut) {
-    while input.starts_with(b"\r\n") {
-        let _ = input.split_to(2);
+/// Empty lines before a request line are ignored (RFC 9112 section 2.2): they are no request, and nobody
+/// waits for an answer to them.
+fn skip_empty_lines(wire: &mut Wire) {
+    while wire.input.starts_with(b"\r\n") {
+        wire.input.advance(2);
+    }
+    if wire.input.is_empty() {
+        wire.rest();
     }
 }
 
 /// Tells the client why, and closes.
-async fn refuse(stream: &mut Coalesce, status: u16) {
-    let answer = async {
-        stream.write_all(&raw(status)).await?;
-        stream.flush().await?;
-        AsyncWriteExt::shutdown(stream).await
+async fn refuse(shared: &Shared, mut wire: Wire, timer: Timer, peer: SocketAddr, status: u16) {
+    let id = shared.ids.next();
+    shared.log_refused(peer, status, id, &wire.input);
+    let own = Own {
+        status,
+        id: id.as_str(),
+        retry_after: None,
     };
-    // A client that does not take the refusal does not get it.
-    let _ = tokio::time::timeout(REFUSAL_LIMIT, answer).await;
-}
-
-/// One timer for the whole life of a connection: moved only when it would fire too late or too
-/// early, so that a busy connection hardly ever touches the timer wheel.
-struct Timer {
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-impl Timer {
-    fn new() -> Self {
-        Self { sleep: None }
-    }
-
-    /// Resolves at `deadline`.
-    async fn until(&mut self, deadline: Instant) {
-        let deadline = tokio::time::Instant::from_std(deadline);
-        let sleep = self
-            .sleep
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if sleep.deadline() > deadline {
-            sleep.as_mut().reset(deadline);
-        }
-        loop {
-            sleep.as_mut().await;
-            if sleep.deadline() >= deadline {
-                return;
-            }
-            sleep.as_mut().reset(deadline);
-        }
-    }
+    wire.out().extend_from_slice(&own.text());
+    linger::close(shared, wire, timer, true).await;
 }

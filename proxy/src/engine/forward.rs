@@ -3,37 +3,56 @@
 use std::io::Write as _;
 use std::net::IpAddr;
 
-use http::{HeaderName, HeaderValue, header};
 use ipnet::IpNet;
-use pingora::http::RequestHeader;
 use weir_api::config::HeaderChanges;
+use weir_http1::{Field, Fields, Name, RequestBody, RequestHead};
 
 /// Header changes of a route, ready for use.
 #[derive(Debug, Clone, Default)]
 pub(super) struct HeaderOps {
-    pub(super) set: Vec<(HeaderName, HeaderValue)>,
-    pub(super) remove: Vec<HeaderName>,
+    set: Vec<(Vec<u8>, Vec<u8>)>,
+    remove: Vec<Vec<u8>>,
 }
 
 impl From<&HeaderChanges> for HeaderOps {
-    /// Names and values were validated with the file; anything invalid would be left out here.
+    /// Names and values were validated with the file; anything invalid is left out when it is written.
     fn from(changes: &HeaderChanges) -> Self {
-        let name = |text: &String| HeaderName::from_bytes(text.as_bytes()).ok();
         Self {
             set: changes
                 .set
                 .iter()
-                .filter_map(|(n, v)| Some((name(n)?, HeaderValue::from_str(v).ok()?)))
+                .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()))
                 .collect(),
-            remove: changes.remove.iter().filter_map(name).collect(),
+            remove: changes
+                .remove
+                .iter()
+                .map(|name| name.as_bytes().to_vec())
+                .collect(),
         }
     }
 }
 
+// === impl HeaderOps ===
+
 impl HeaderOps {
-    fn replaces(&self, name: &HeaderName) -> bool {
-        !(self.set.is_empty() && self.remove.is_empty())
-            && (self.remove.contains(name) || self.set.iter().any(|(n, _)| n == name))
+    fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.remove.is_empty()
+    }
+
+    fn replaces(&self, name: &[u8]) -> bool {
+        let set = self.set.iter().map(|(set, _)| set);
+        set.chain(&self.remove)
+            .any(|changed| changed.eq_ignore_ascii_case(name))
+    }
+
+    /// Changes `fields`.
+    pub(super) fn apply(&self, fields: &mut Fields) {
+        for name in &self.remove {
+            fields.remove_called(name);
+        }
+        for (name, value) in &self.set {
+            fields.set(name, value);
+        }
     }
 }
 
@@ -51,7 +70,7 @@ pub(super) struct Origin {
 impl Origin {
     /// The client behind `peer`: the last address in `X-Forwarded-For` that is not a trusted proxy
     /// (nginx: `real_ip_recursive on`).
-    pub(super) fn find(peer: IpAddr, trusted: &[IpNet], req: &RequestHeader) -> Self {
+    pub(super) fn find(peer: IpAddr, trusted: &[IpNet], fields: &Fields) -> Self {
         let is_trusted = |ip: &IpAddr| trusted.iter().any(|net| net.contains(ip));
         if trusted.is_empty() || !is_trusted(&peer) {
             return Self {
@@ -61,8 +80,8 @@ impl Origin {
             };
         }
         let mut client = peer;
-        'lines: for value in req.headers.get_all("x-forwarded-for").iter().rev() {
-            for item in value.as_bytes().rsplit(|&b| b == b',') {
+        'lines: for value in fields.all(Name::XForwardedFor).rev() {
+            for item in value.rsplit(|&b| b == b',') {
                 let Some(ip) = std::str::from_utf8(item.trim_ascii())
                     .ok()
                     .and_then(|t| t.parse().ok())
@@ -83,14 +102,6 @@ impl Origin {
     }
 }
 
-/// How the request body is framed towards the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RequestBody {
-    None,
-    Length(u64),
-    Chunked,
-}
-
 /// What goes into the head beside the client's own fields.
 #[derive(Debug)]
 pub(super) struct Forward<'a> {
@@ -100,85 +111,91 @@ pub(super) struct Forward<'a> {
     /// Name of the upstream: the `Host` of a request that has none (nginx: `$proxy_host`).
     pub(super) upstream: &'a str,
     pub(super) body: RequestBody,
+    /// The protocols that the client offers to switch to are offered to the server.
     pub(super) upgrade: bool,
     pub(super) ops: &'a HeaderOps,
 }
 
-/// Appends the head of `req` for the server.
+/// Appends the HTTP/1.1 head of `req` for the server.
 ///
 /// Hop-by-hop fields stay behind, framing is stated anew, and the forwarding fields say what this
 /// proxy knows: what the client claimed about itself is passed on only from a trusted proxy.
-pub(super) fn write_head(out: &mut Vec<u8>, req: &RequestHeader, fwd: &Forward<'_>) {
+pub(super) fn write_head(out: &mut Vec<u8>, req: &RequestHead, fwd: &Forward<'_>) {
+    out.reserve(512 + req.target().len());
     out.extend_from_slice(req.method.as_str().as_bytes());
     out.push(b' ');
-    out.extend_from_slice(origin_form(req));
+    out.extend_from_slice(req.origin_form());
     out.extend_from_slice(b" HTTP/1.1\r\n");
 
-    let nominated = nominated(req);
-    if !fwd.ops.replaces(&header::HOST) {
-        let host = req.headers.get(header::HOST).map(HeaderValue::as_bytes);
-        field(out, b"host", host.unwrap_or(fwd.upstream.as_bytes()));
+    if !fwd.ops.replaces(b"host") {
+        let host = Some(req.authority()).filter(|host| !host.is_empty());
+        // A Host that is there and empty is what the client meant.
+        let host = host.or_else(|| req.fields.get(Name::Host));
+        field(out, b"Host", host.unwrap_or(fwd.upstream.as_bytes()));
     }
-    for (name, value) in &req.headers {
-        if is_ours(name) || fwd.ops.replaces(name) || nominated.contains(name) {
-            continue;
-        }
-        field(out, name.as_str().as_bytes(), value.as_bytes());
-    }
+    let nominated = Nominated::by(&req.fields);
+    let changed = !fwd.ops.is_empty();
+    req.fields.write_where(out, |f| {
+        !(is_ours(f, fwd.body) || nominated.names(f.name) || (changed && fwd.ops.replaces(f.name)))
+    });
     for (name, value) in &fwd.ops.set {
-        field(out, name.as_str().as_bytes(), value.as_bytes());
+        field(out, name, value);
     }
     match fwd.body {
         RequestBody::None => {}
         RequestBody::Length(n) => {
             // Writing to a Vec cannot fail.
-            let _ = write!(out, "content-length: {n}\r\n");
+            let _ = write!(out, "Content-Length: {n}\r\n");
         }
-        RequestBody::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        RequestBody::Stream => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
     }
-    if let Some(upgrade) = req.headers.get(header::UPGRADE).filter(|_| fwd.upgrade) {
-        field(out, b"connection", b"upgrade");
-        field(out, b"upgrade", upgrade.as_bytes());
+    let trailers = req.fields.has_token(Name::Te, b"trailers");
+    if fwd.upgrade {
+        out.extend_from_slice(b"Connection: upgrade\r\nUpgrade: ");
+        for (at, protocol) in req.upgrades().enumerate() {
+            if at > 0 {
+                out.extend_from_slice(b", ");
+            }
+            out.extend_from_slice(protocol);
+        }
+        out.extend_from_slice(b"\r\n");
+    } else if trailers {
+        out.extend_from_slice(b"Connection: TE\r\nTE: trailers\r\n");
     }
     forwarding(out, req, fwd);
     out.extend_from_slice(b"\r\n");
 }
 
-fn forwarding(out: &mut Vec<u8>, req: &RequestHeader, fwd: &Forward<'_>) {
-    let missing = |name: &HeaderName| !fwd.ops.replaces(name);
-    let told = |name: &HeaderName| req.headers.get(name).filter(|_| fwd.origin.trusted);
-    if missing(&X_REQUEST_ID) {
-        field(out, b"x-request-id", fwd.id.as_bytes());
+fn forwarding(out: &mut Vec<u8>, req: &RequestHead, fwd: &Forward<'_>) {
+    let missing = |name: &[u8]| fwd.ops.is_empty() || !fwd.ops.replaces(name);
+    let claimed = |name: Name| req.fields.get(name).filter(|_| fwd.origin.trusted);
+    if missing(b"x-request-id") {
+        field(out, b"X-Request-Id", fwd.id.as_bytes());
     }
-    if missing(&X_REAL_IP) {
-        let _ = write!(out, "x-real-ip: {}\r\n", fwd.origin.client);
+    if missing(b"x-real-ip") {
+        let _ = write!(out, "X-Real-IP: {}\r\n", fwd.origin.client);
     }
-    if missing(&X_FORWARDED_FOR) {
-        out.extend_from_slice(b"x-forwarded-for: ");
+    if missing(b"x-forwarded-for") {
+        out.extend_from_slice(b"X-Forwarded-For: ");
         if fwd.origin.trusted {
-            for value in req.headers.get_all(&X_FORWARDED_FOR) {
-                out.extend_from_slice(value.as_bytes());
+            for value in req.fields.all(Name::XForwardedFor) {
+                out.extend_from_slice(value);
                 out.extend_from_slice(b", ");
             }
         }
         let _ = write!(out, "{}\r\n", fwd.origin.peer);
     }
-    if missing(&X_FORWARDED_PROTO) {
-        let proto = told(&X_FORWARDED_PROTO).map_or(fwd.scheme.as_bytes(), HeaderValue::as_bytes);
-        field(out, b"x-forwarded-proto", proto);
+    if missing(b"x-forwarded-proto") {
+        let proto = claimed(Name::XForwardedProto).unwrap_or(fwd.scheme.as_bytes());
+        field(out, b"X-Forwarded-Proto", proto);
     }
-    if missing(&X_FORWARDED_HOST)
-        && let Some(host) = told(&X_FORWARDED_HOST).or_else(|| req.headers.get(header::HOST))
-    {
-        field(out, b"x-forwarded-host", host.as_bytes());
+    if missing(b"x-forwarded-host") {
+        let host = claimed(Name::XForwardedHost).unwrap_or_else(|| req.authority());
+        if !host.is_empty() {
+            field(out, b"X-Forwarded-Host", host);
+        }
     }
 }
-
-pub(super) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(name);
@@ -188,82 +205,91 @@ fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 }
 
 /// Fields that are hop-by-hop (RFC 9110 section 7.6.1) or that this proxy states itself.
-fn is_ours(name: &HeaderName) -> bool {
-    matches!(
-        *name,
-        header::HOST
-            | header::CONNECTION
-            | header::CONTENT_LENGTH
-            | header::TRANSFER_ENCODING
-            | header::UPGRADE
-            | header::EXPECT
-            | header::TE
-            | header::TRAILER
-    ) || matches!(
-        name.as_str(),
-        "keep-alive"
-            | "proxy-connection"
-            | "http2-settings"
-            | "x-request-id"
-            | "x-real-ip"
-            | "x-forwarded-for"
-            | "x-forwarded-proto"
-            | "x-forwarded-host"
-    )
+fn is_ours(field: Field<'_>, body: RequestBody) -> bool {
+    match field.id {
+        Name::Host
+        | Name::Connection
+        | Name::ContentLength
+        | Name::TransferEncoding
+        | Name::Upgrade
+        | Name::Expect
+        | Name::Te
+        | Name::KeepAlive
+        | Name::ProxyConnection
+        | Name::Http2Settings
+        | Name::XRequestId
+        | Name::XRealIp
+        | Name::XForwardedFor
+        | Name::XForwardedProto
+        | Name::XForwardedHost => true,
+        // It speaks of trailers, which only such a body has.
+        Name::Trailer => body != RequestBody::Stream,
+        _ => false,
+    }
 }
 
 /// Fields that the client's `Connection` names; they are for this hop only. Those that the server
 /// must get whatever a client nominates stay.
-fn nominated(req: &RequestHeader) -> Vec<HeaderName> {
-    let mut names = Vec::new();
-    for value in req.headers.get_all(header::CONNECTION) {
-        for token in value
-            .as_bytes()
-            .split(|&b| b == b',')
-            .map(<[u8]>::trim_ascii)
-        {
-            if token.eq_ignore_ascii_case(b"keep-alive") || token.eq_ignore_ascii_case(b"close") {
-                continue;
-            }
-            if let Ok(name) = HeaderName::from_bytes(token)
-                && !matches!(
-                    name,
-                    header::AUTHORIZATION | header::COOKIE | header::CONTENT_TYPE
-                )
-            {
-                names.push(name);
+struct Nominated<'a>(Vec<&'a [u8]>);
+
+impl<'a> Nominated<'a> {
+    fn by(fields: &'a Fields) -> Self {
+        let mut names = Vec::new();
+        for token in fields.tokens(Name::Connection) {
+            let kept = token.eq_ignore_ascii_case(b"keep-alive")
+                || token.eq_ignore_ascii_case(b"close")
+                || matches!(
+                    Name::of(token),
+                    Name::Authorization | Name::Cookie | Name::ContentType
+                );
+            if !kept {
+                names.push(token);
             }
         }
+        Self(names)
     }
-    names
+
+    fn names(&self, name: &[u8]) -> bool {
+        self.0.iter().any(|token| token.eq_ignore_ascii_case(name))
+    }
 }
 
-/// The target as a server expects it: path and query, or `*`.
-pub(super) fn origin_form(req: &RequestHeader) -> &[u8] {
-    let raw = req.raw_path();
-    if raw.starts_with(b"/") || raw == b"*" {
-        return raw;
-    }
-    req.uri
-        .path_and_query()
-        .map_or(b"/", |p| p.as_str().as_bytes())
+/// Trailers as they are passed on: without those that a recipient must not take from there (RFC 9110
+/// section 6.5.1), framing and routing above all.
+pub(super) fn plain_trailers(mut trailers: Fields) -> Fields {
+    trailers.retain(|f| {
+        !(is_ours(f, RequestBody::None)
+            || matches!(
+                f.id,
+                Name::Authorization
+                    | Name::CacheControl
+                    | Name::ContentEncoding
+                    | Name::ContentRange
+                    | Name::ContentType
+                    | Name::Cookie
+                    | Name::Forwarded
+                    | Name::ProxyAuthorization
+                    | Name::SetCookie
+            ))
+    });
+    trailers
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use weir_http1::RequestParser;
+
     use super::*;
 
-    fn request(fields: &[(&'static str, &'static str)]) -> RequestHeader {
-        let mut req = RequestHeader::build("GET", b"/a?b", None).unwrap();
-        for (name, value) in fields {
-            req.append_header(*name, *value).unwrap();
-        }
-        req
+    fn request(text: &str) -> RequestHead {
+        let mut parser = RequestParser::new();
+        let len = parser.advance(text.as_bytes()).unwrap().unwrap();
+        parser.finish(text.as_bytes()[..len].to_vec()).unwrap()
     }
 
-    fn head(req: &RequestHeader, trusted: &[IpNet]) -> String {
-        let origin = Origin::find("127.0.0.9".parse().unwrap(), trusted, req);
+    fn head(req: &RequestHead, trusted: &[IpNet]) -> String {
+        let origin = Origin::find("127.0.0.9".parse().unwrap(), trusted, &req.fields);
         let mut out = Vec::new();
         let fwd = Forward {
             origin,
@@ -271,7 +297,7 @@ mod tests {
             scheme: "http",
             upstream: "api",
             body: RequestBody::None,
-            upgrade: false,
+            upgrade: req.upgrades().next().is_some(),
             ops: &HeaderOps::default(),
         };
         write_head(&mut out, req, &fwd);
@@ -280,39 +306,65 @@ mod tests {
 
     #[test]
     fn what_a_stranger_claims_is_not_passed_on() {
-        let req = request(&[
-            ("host", "x"),
-            ("x-forwarded-for", "6.6.6.6"),
-            ("x-real-ip", "6.6.6.6"),
-            ("x-forwarded-proto", "https"),
-            ("x-request-id", "mine"),
-            ("connection", "x-hop, keep-alive, authorization"),
-            ("x-hop", "1"),
-            ("authorization", "Bearer t"),
-            ("accept", "*/*"),
-        ]);
+        let req = request(
+            "GET /a?b HTTP/1.1\r\nhost: x\r\nx-forwarded-for: 6.6.6.6\r\nx-real-ip: 6.6.6.6\r\n\
+             x-forwarded-proto: https\r\nx-request-id: mine\r\nconnection: x-hop, keep-alive, authorization\r\n\
+             x-hop: 1\r\nauthorization: Bearer t\r\naccept: */*\r\n\r\n",
+        );
         assert_eq!(
             head(&req, &[]),
-            "GET /a?b HTTP/1.1\r\nhost: x\r\nauthorization: Bearer t\r\naccept: */*\r\nx-request-id: 0123\r\n\
-             x-real-ip: 127.0.0.9\r\nx-forwarded-for: 127.0.0.9\r\nx-forwarded-proto: http\r\nx-forwarded-host: x\r\n\r\n"
+            "GET /a?b HTTP/1.1\r\nHost: x\r\nauthorization: Bearer t\r\naccept: */*\r\nX-Request-Id: 0123\r\n\
+             X-Real-IP: 127.0.0.9\r\nX-Forwarded-For: 127.0.0.9\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: x\r\n\r\n"
         );
     }
 
     #[test]
     fn a_trusted_proxy_is_believed() {
         let trusted = ["127.0.0.0/8".parse().unwrap()];
-        let req = request(&[
-            ("host", "x"),
-            ("x-forwarded-for", "6.6.6.6, 5.5.5.5"),
-            ("x-forwarded-for", "127.0.0.7"),
-            ("x-forwarded-proto", "https"),
-        ]);
+        let req = request(
+            "GET / HTTP/1.1\r\nhost: x\r\nx-forwarded-for: 6.6.6.6, 5.5.5.5\r\n\
+             x-forwarded-for: 127.0.0.7\r\nx-forwarded-proto: https\r\n\r\n",
+        );
         let text = head(&req, &trusted);
-        assert!(text.contains("x-real-ip: 5.5.5.5\r\n"), "{text}");
+        assert!(text.contains("X-Real-IP: 5.5.5.5\r\n"), "{text}");
         assert!(
-            text.contains("x-forwarded-for: 6.6.6.6, 5.5.5.5, 127.0.0.7, 127.0.0.9\r\n"),
+            text.contains("X-Forwarded-For: 6.6.6.6, 5.5.5.5, 127.0.0.7, 127.0.0.9\r\n"),
             "{text}"
         );
-        assert!(text.contains("x-forwarded-proto: https\r\n"), "{text}");
+        assert!(text.contains("X-Forwarded-Proto: https\r\n"), "{text}");
+    }
+
+    #[test]
+    fn the_host_is_that_of_an_absolute_target() {
+        let text = head(&request("GET http://b/x HTTP/1.1\r\nHost: a\r\n\r\n"), &[]);
+        assert!(text.starts_with("GET /x HTTP/1.1\r\nHost: b\r\n"), "{text}");
+        let text = head(&request("GET / HTTP/1.0\r\n\r\n"), &[]);
+        assert!(
+            text.starts_with("GET / HTTP/1.1\r\nHost: api\r\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_upgrade_and_trailers_are_offered_anew() {
+        let text = head(
+            &request(
+                "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c, websocket\r\n\r\n",
+            ),
+            &[],
+        );
+        assert!(
+            text.contains("Connection: upgrade\r\nUpgrade: websocket\r\n"),
+            "{text}"
+        );
+        let text = head(
+            &request("GET / HTTP/1.1\r\nHost: a\r\nConnection: TE\r\nTE: trailers, gzip\r\n\r\n"),
+            &[],
+        );
+        assert!(
+            text.contains("Connection: TE\r\nTE: trailers\r\n"),
+            "{text}"
+        );
+        assert!(!text.contains("gzip"), "{text}");
     }
 }

@@ -1,18 +1,24 @@
 //! The engine: the only part that knows pingora.
 //!
-//! pingora provides the runtime, the client's HTTP session and the connector; what
-//! happens between a request and its answer is this crate's own (see
-//! `docs/decisions/0001-engine-on-pingora-core.md`).
+//! pingora provides the runtime, and what listeners need for TLS. HTTP/1 is this crate's own from byte to byte, and so is
+//! what happens between a request and its answer (see `docs/decisions/0001-engine-on-pingora-core.md`):
+//!
+//! - [`conn`]: a client connection, from admission to close; [`linger`] closes it.
+//! - [`downstream`]: the interface a request is served through, and its HTTP/1 session.
+//! - [`request`] and [`call`]: one request, routed, limited, logged.
+//! - [`attempts`]: the tries at servers; [`upstream`]: connections to them.
+//! - [`exchange`]: request and answer in both directions at once; [`wire`]: the bytes of a connection.
 
 mod attempts;
 mod call;
-mod client;
-mod coalesce;
+mod clock;
 mod conn;
 mod descriptors;
+mod downstream;
 mod exchange;
 mod forward;
 mod health;
+mod linger;
 mod listen;
 mod probe;
 mod report;
@@ -22,6 +28,7 @@ mod room;
 mod slots;
 mod snapshot;
 mod upstream;
+mod wire;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

@@ -1,5 +1,6 @@
 //! One health check of one server.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,12 +10,12 @@ use weir_api::settings::{HealthCheck, Statuses};
 
 use super::request::Shared;
 use super::slots::Side;
-use super::upstream::{ConnectError, UpstreamConn};
+use super::upstream::{ConnectError, HeadError, UpstreamConn};
 use crate::upstream::health::CheckResult;
-use weir_http1::{BodyDecoder, Framing, ResponseHead, parse_response};
+use weir_http1::{Asked, Framing, RequestBody, ResponseHead};
 
-/// Largest head of an answer.
-const MAX_HEAD: usize = 64 * 1024;
+/// Most informational answers before the final one.
+const MAX_INTERIMS: u32 = 16;
 /// The most of a body that is read, so that the server can finish its answer in peace.
 const MAX_BODY: usize = 64 * 1024;
 
@@ -61,10 +62,9 @@ impl Probe {
             Err(_) => CheckResult::Timeout(self.timeout),
             Ok(Err(result)) => result,
             Ok(Ok((conn, head))) => {
-                let status = head.status.as_u16();
+                let status = head.status;
                 // Nothing depends on it.
-                let _ = tokio::time::timeout_at(until, read_out(conn, head.framing, self.timeout))
-                    .await;
+                let _ = tokio::time::timeout_at(until, read_out(conn, head.framing)).await;
                 match self.status.contains(status) {
                     true => CheckResult::Passed(status),
                     false => CheckResult::Status(status),
@@ -80,66 +80,51 @@ impl Probe {
         let connecting = shared.connector.connect(self.address, self.timeout, slot);
         let mut conn = connecting.await.map_err(|e| match e {
             ConnectError::Timeout => CheckResult::Timeout(self.timeout),
-            ConnectError::Failed(why) => {
-                CheckResult::Connect(format!("cannot connect: {}", cause(&why)))
-            }
+            ConnectError::Failed(why) => CheckResult::Connect(format!("cannot connect: {why}")),
             ConnectError::Exhausted(why) | ConnectError::NoPort(why) => {
-                CheckResult::Skipped(cause(&why).to_owned())
+                CheckResult::Skipped(why.to_string())
             }
         })?;
-        let broken = |e: io::Error| match e.kind() {
-            io::ErrorKind::TimedOut => CheckResult::Timeout(self.timeout),
-            _ => CheckResult::Broken(format!("connection broke: {e}")),
+        let broken = |e: io::Error| CheckResult::Broken(format!("connection broke: {e}"));
+        conn.send_head(RequestBody::None, |out| {
+            out.extend_from_slice(&self.request)
+        });
+        poll_fn(|cx| conn.poll_flush(cx)).await.map_err(broken)?;
+        let asked = Asked {
+            method: &Method::GET,
+            upgrade: false,
         };
-        conn.write(&self.request, self.timeout)
-            .await
-            .map_err(broken)?;
-        loop {
-            let parsed = match conn.input() {
-                [] => None,
-                input => parse_response(input, &Method::GET, false)
-                    .map_err(|e| CheckResult::Broken(e.to_string()))?,
-            };
-            if let Some(head) = parsed {
-                conn.consume(head.len);
-                if !head.status.is_informational() {
-                    return Ok((conn, head));
+        for _ in 0..MAX_INTERIMS {
+            let head = poll_fn(|cx| conn.poll_head(cx, asked)).await;
+            let head = head.map_err(|e| match e {
+                HeadError::Closed => {
+                    CheckResult::Broken("closed the connection without an answer".to_owned())
                 }
-                continue;
-            }
-            if conn.input().len() > MAX_HEAD {
-                return Err(CheckResult::Broken("response head too large".to_owned()));
-            }
-            if conn.fill(self.timeout).await.map_err(broken)? == 0 {
-                return Err(CheckResult::Broken(
-                    "closed the connection without an answer".to_owned(),
-                ));
+                HeadError::Io(e) => broken(e),
+                e => CheckResult::Broken(e.to_string()),
+            })?;
+            if !head.is_informational() {
+                return Ok((conn, head));
             }
         }
+        Err(CheckResult::Broken(
+            "too many informational answers".to_owned(),
+        ))
     }
 }
 
-/// The end of a chain of causes: what the system said. Who was asked and how is known here.
-fn cause(chain: &str) -> &str {
-    chain.rsplit("cause: ").next().unwrap_or(chain).trim()
-}
-
 /// Reads a body to its end, or as much of it as is worth it.
-async fn read_out(mut conn: UpstreamConn, framing: Framing, limit: Duration) {
-    let mut body = BodyDecoder::new(framing);
+async fn read_out(mut conn: UpstreamConn, framing: Framing) {
+    conn.begin_body(framing);
     let mut read = 0;
-    while !body.is_done() && read < MAX_BODY {
-        let Ok(step) = body.step(conn.input()) else {
-            return;
-        };
-        conn.consume(step.consumed);
-        read += step.consumed;
-        if step.done || step.data > 0 {
-            continue;
-        }
-        match conn.fill(limit).await {
-            Ok(1..) => {}
-            _ => return,
+    while read < MAX_BODY {
+        match poll_fn(|cx| conn.poll_body(cx)).await {
+            Ok(true) => {
+                let n = conn.piece().len();
+                conn.consume(n);
+                read += n;
+            }
+            Ok(false) | Err(_) => return,
         }
     }
 }
@@ -189,14 +174,6 @@ mod tests {
         let (address, text) = request(other, "[::1]:8000");
         assert_eq!(address.port(), 9000);
         assert!(text.contains("\r\nHost: [::1]:9000\r\n"), "{text}");
-    }
-
-    #[test]
-    fn of_a_chain_of_causes_the_last_is_told() {
-        let chain =
-            "ConnectRefused context: to 127.0.0.1:1 cause: Connection refused (os error 111)";
-        assert_eq!(cause(chain), "Connection refused (os error 111)");
-        assert_eq!(cause("unreachable"), "unreachable");
     }
 
     #[test]

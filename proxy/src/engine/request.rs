@@ -6,23 +6,19 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use bytes::BytesMut;
-use http::{Version, header};
 use parking_lot::Mutex;
-use pingora::protocols::Stream;
 use tokio::sync::Notify;
 
 use super::call::{Call, Fate, Record};
-use super::client::{Client, ClientError, ClientTimeouts};
 use super::descriptors::Descriptors;
+use super::downstream::Downstream;
 use super::slots::Slots;
 use super::snapshot::{CompileError, Compiler, Snapshot};
 use super::upstream::Connector;
-use crate::observe::RequestIds;
 use crate::observe::access_log::{AccessLog, Entry};
 use crate::observe::metrics::Metrics;
 use crate::settings::Published;
-use weir_http1::HeadSummary;
+use weir_http1::Name;
 
 /// How much of the first line of a refused head is logged, in bytes.
 const MAX_REFUSED_LINE: usize = 1024;
@@ -54,7 +50,6 @@ pub(super) struct Arrival {
     pub(super) peer: SocketAddr,
     pub(super) wall: SystemTime,
     pub(super) at: Instant,
-    pub(super) summary: HeadSummary,
 }
 
 impl Shared {
@@ -82,8 +77,8 @@ impl Shared {
         self.published.notify_one();
     }
 
-    /// Logs a head that never became a request.
-    pub(super) fn log_refused(&self, peer: SocketAddr, status: u16, input: &[u8]) {
+    /// Logs a head that never became a request, with its first line.
+    pub(super) fn log_refused(&self, peer: SocketAddr, status: u16, id: RequestId, input: &[u8]) {
         self.metrics.bad_request(status);
         let Some(log) = &self.access_log else { return };
         let line = input
@@ -92,7 +87,7 @@ impl Shared {
             .unwrap_or_default();
         log.log(&Entry {
             at: SystemTime::now(),
-            id: self.ids.next().as_str(),
+            id: id.as_str(),
             client: peer.ip().to_canonical(),
             method: "",
             host: b"",
@@ -116,44 +111,17 @@ impl Shared {
     }
 }
 
-/// Handles one request. Returns the connection if it can carry another, with what has been read of it.
-pub(super) async fn serve(
-    shared: &Shared,
-    stream: Stream,
-    input: BytesMut,
-    arrival: Arrival,
-) -> Option<(Stream, BytesMut)> {
+/// Handles one request, from its head to its log line. Returns what becomes of the connection.
+pub(super) async fn serve(shared: &Shared, client: &mut Downstream, arrival: Arrival) -> Fate {
     let snapshot = shared.snapshot.load_full();
-    let timeouts = &snapshot.settings.timeouts;
-    let limits = ClientTimeouts {
-        body: timeouts.client_body,
-        send: timeouts.send,
-    };
-    let mut client = match Client::http1(stream, input, limits).await {
-        Ok(client) => client,
-        Err((mut client, e)) => {
-            if e == ClientError::Malformed {
-                shared.log_refused(arrival.peer, 400, b"");
-                client.refuse_head(400).await;
-            }
-            client.shutdown().await;
-            return None;
-        }
-    };
     let _in_flight = InFlight::new(shared);
     let (fate, record) = {
-        let mut call = Call::new(shared, &snapshot, &mut client, arrival);
+        let mut call = Call::new(shared, &snapshot, client, arrival);
         let fate = call.run().await;
         call.settle(fate)
     };
-    finish_record(shared, &snapshot, &client, &record, arrival);
-    match fate {
-        Fate::Keep => client.finish().await,
-        Fate::Close => {
-            client.shutdown().await;
-            None
-        }
-    }
+    finish_record(shared, &snapshot, client, &record, arrival);
+    fate
 }
 
 /// Counts a request in flight until dropped.
@@ -175,7 +143,7 @@ impl Drop for InFlight<'_> {
 fn finish_record(
     shared: &Shared,
     snapshot: &Snapshot,
-    client: &Client,
+    client: &Downstream,
     record: &Record,
     arrival: Arrival,
 ) {
@@ -189,8 +157,8 @@ fn finish_record(
     let Some(log) = &shared.access_log else {
         return;
     };
-    let req = client.request();
-    let text = |name: header::HeaderName| req.headers.get(name).map_or(&b""[..], |v| v.as_bytes());
+    let head = client.head();
+    let text = |name: Name| head.fields.get(name).unwrap_or_default();
     let limit = record.limit.and_then(|(what, at)| {
         let limit = record.route.as_ref()?.limits.get(at)?;
         Some((what, limit.name.as_str()))
@@ -199,10 +167,10 @@ fn finish_record(
         at: arrival.wall,
         id: record.id.as_str(),
         client: record.client,
-        method: req.method.as_str(),
-        host: text(header::HOST),
-        target: req.raw_path(),
-        protocol: protocol(req.version),
+        method: head.method.as_str(),
+        host: head.authority(),
+        target: head.target(),
+        protocol: head.version.as_str(),
         status: record.status,
         bytes: record.body_bytes,
         duration,
@@ -214,16 +182,8 @@ fn finish_record(
         stages: record.stages,
         limit,
         error: record.error.as_deref(),
-        user_agent: text(header::USER_AGENT),
-        referer: text(header::REFERER),
+        user_agent: text(Name::UserAgent),
+        referer: text(Name::Referer),
         revision: snapshot.revision,
     });
-}
-
-fn protocol(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_10 => "HTTP/1.0",
-        Version::HTTP_2 => "HTTP/2.0",
-        _ => "HTTP/1.1",
-    }
 }

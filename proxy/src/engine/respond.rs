@@ -1,70 +1,105 @@
 //! Answers of the proxy's own.
 
-use http::{HeaderValue, StatusCode, header};
-use pingora::http::ResponseHeader;
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
-use super::client::Client;
-use super::forward::X_REQUEST_ID;
+use http::StatusCode;
+use weir_http1::Fields;
 
-/// Sends a short answer of the proxy's own.
-///
-/// A client that cannot be reached any more is no error here: there is nobody to tell.
-pub(super) async fn respond(
-    client: &mut Client,
-    status: u16,
-    id: &str,
-    retry_after: Option<u64>,
-) -> u64 {
-    let Some((head, body)) = build(status, id, retry_after) else {
-        return 0;
-    };
-    let with_body = !client.is_head();
-    if client.write_head(head).await.is_err() {
-        return 0;
-    }
-    let mut sent = 0;
-    if with_body && client.write_body(body.as_bytes()).await.is_ok() {
-        sent = body.len() as u64;
-    }
-    let _ = client.end_body().await;
-    sent
+use super::clock;
+use super::downstream::{AnswerBody, AnswerHead, Downstream};
+
+/// What this proxy calls itself in its own answers.
+const SERVER: &[u8] = b"weir";
+/// Methods that are passed on, as 405 has to say.
+const ALLOWED: &[u8] = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+/// An answer of the proxy's own.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Own<'a> {
+    pub(super) status: u16,
+    pub(super) id: &'a str,
+    /// In how many seconds another try makes sense.
+    pub(super) retry_after: Option<u64>,
 }
 
-fn build(status: u16, id: &str, retry_after: Option<u64>) -> Option<(Box<ResponseHeader>, String)> {
-    let status = StatusCode::from_u16(status).ok()?;
-    let body = format!(
-        "{} {}\n",
-        status.as_u16(),
-        status.canonical_reason().unwrap_or("Error")
-    );
-    let mut head = ResponseHeader::build_no_case(status, Some(8)).ok()?;
-    head.insert_header(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    )
-    .ok()?;
-    head.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))
-        .ok()?;
-    if let Some(seconds) = retry_after {
-        head.insert_header(header::RETRY_AFTER, HeaderValue::from(seconds))
-            .ok()?;
-    }
-    if let Ok(id) = HeaderValue::from_str(id) {
-        head.insert_header(&X_REQUEST_ID, id).ok()?;
-    }
-    Some((Box::new(head), body))
-}
+// === impl Own ===
 
-/// The same as raw bytes, for a head that never became a request. The connection closes after it.
-pub(super) fn raw(status: u16) -> Vec<u8> {
-    let reason = StatusCode::from_u16(status)
-        .ok()
-        .and_then(|s| s.canonical_reason())
-        .unwrap_or("Error");
-    let body = format!("{status} {reason}\n");
-    format!(
-        "HTTP/1.1 {status} {reason}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    )
-    .into_bytes()
+impl Own<'_> {
+    fn body(&self) -> String {
+        let reason = StatusCode::from_u16(self.status)
+            .ok()
+            .and_then(|status| status.canonical_reason())
+            .unwrap_or("Error");
+        format!("{} {reason}\n", self.status)
+    }
+
+    fn fields(&self, body: &str) -> Fields {
+        let mut fields = Fields::new();
+        fields.push(b"Server", SERVER);
+        clock::with_date(|date| fields.push(b"Date", date));
+        fields.push(b"Content-Type", b"text/plain; charset=utf-8");
+        fields.push(b"Content-Length", body.len().to_string().as_bytes());
+        if self.status == 405 {
+            fields.push(b"Allow", ALLOWED);
+        }
+        if let Some(seconds) = self.retry_after {
+            fields.push(b"Retry-After", seconds.to_string().as_bytes());
+        }
+        fields.push(b"X-Request-Id", self.id.as_bytes());
+        fields
+    }
+
+    /// Sends the answer, within `limit` without progress. Returns how much of the body.
+    ///
+    /// A client that cannot be reached any more is no error here: there is nobody to tell.
+    pub(super) async fn send(&self, client: &mut Downstream, limit: Duration) -> u64 {
+        let body = self.body();
+        let with_body = client.head().method != http::Method::HEAD;
+        client.send_head(&AnswerHead {
+            status: self.status,
+            reason: None,
+            fields: self.fields(&body),
+            body: match with_body {
+                true => AnswerBody::Sized,
+                false => AnswerBody::None,
+            },
+        });
+        let deadline = Instant::now() + limit;
+        let mut rest = if with_body { body.as_bytes() } else { &[] };
+        let mut finished = false;
+        let sent = poll_fn(|cx| {
+            while !rest.is_empty() {
+                match client.poll_send(cx, rest) {
+                    Poll::Ready(Ok(n)) => rest = rest.get(n..).unwrap_or_default(),
+                    Poll::Ready(Err(_)) => return Poll::Ready(false),
+                    Poll::Pending => return client.poll_until(cx, deadline).map(|()| false),
+                }
+            }
+            if !finished {
+                client.finish(None);
+                finished = true;
+            }
+            match client.poll_flush(cx) {
+                Poll::Ready(done) => Poll::Ready(done.is_ok()),
+                Poll::Pending => client.poll_until(cx, deadline).map(|()| false),
+            }
+        })
+        .await;
+        match sent && with_body {
+            true => body.len() as u64,
+            false => 0,
+        }
+    }
+
+    /// The same as HTTP/1 text, for a head that never became a request. The connection closes after it.
+    pub(super) fn text(&self) -> Vec<u8> {
+        let body = self.body();
+        let mut out = format!("HTTP/1.1 {}", body.replace('\n', "\r\n")).into_bytes();
+        self.fields(&body).write(&mut out);
+        out.extend_from_slice(b"Connection: close\r\n\r\n");
+        out.extend_from_slice(body.as_bytes());
+        out
+    }
 }

@@ -26,7 +26,7 @@ pub use bucket::Bucket;
 pub use key::{KeyBuf, KeySource, build_key, describe_key};
 pub use policy::{Decision, Delay, Policy};
 pub use zone::{TopKey, Zone, ZoneStats};
-pub use zones::{Check, Limit, Verdict, Zones, check_all, check_request};
+pub use zones::{Check, Limit, Verdict, Zones, check_all, check_request, retry_after};
 
 /// Milliseconds on this process's monotonic clock, the time base of limits and server health.
 ///

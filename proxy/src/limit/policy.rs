@@ -76,6 +76,12 @@ impl Policy {
         excess <= self.burst
     }
 
+    /// How long until a request that brings the level to `excess` would be within the burst.
+    pub(super) fn until_admitted(&self, excess: u64) -> Duration {
+        let over = excess.saturating_sub(self.burst);
+        Duration::from_millis(over.saturating_mul(1000).div_ceil(self.rate.get()))
+    }
+
     /// How long a request that brought the level to `excess` waits for its turn.
     pub(super) fn wait(&self, excess: u64) -> Duration {
         let late = excess.saturating_sub(self.undelayed);

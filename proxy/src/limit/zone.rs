@@ -141,6 +141,15 @@ impl Zone {
         table.counters.within(policy, wait)
     }
 
+    /// How long until a request that was turned away would be let in, should no other come.
+    #[must_use]
+    pub fn until_admitted(&self, key: &[u8], policy: &Policy, now_ms: u64) -> Duration {
+        let mut table = self.table.lock();
+        table.buckets.get_mut(key).map_or(Duration::ZERO, |bucket| {
+            policy.until_admitted(bucket.excess_with_one_more(policy.rate(), now_ms))
+        })
+    }
+
     /// Changes how many keys are held; shrinking drops the least recently used.
     ///
     /// Shrinking by many takes a while, as a series of small steps between which requests are decided: each sees a

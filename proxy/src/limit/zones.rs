@@ -151,6 +151,19 @@ pub fn check_request(limits: &[Arc<Limit>], source: &impl KeySource, now_ms: u64
     }
 }
 
+/// In how many whole seconds a request that `limit` has turned away would be let in, at least 1. None if the
+/// limit does not apply to it.
+#[must_use]
+pub fn retry_after(limit: &Limit, source: &impl KeySource, now_ms: u64) -> Option<u64> {
+    let key = build_key(&limit.key, source)?;
+    let wait = limit.zone.until_admitted(&key, &limit.policy, now_ms);
+    Some(
+        u64::try_from(wait.as_millis().div_ceil(1000))
+            .unwrap_or(u64::MAX)
+            .max(1),
+    )
+}
+
 /// Decides on a request that several limits apply to, as nginx does: the first that is exceeded rejects
 /// it and then none is charged; otherwise all are, and the longest wait counts.
 ///

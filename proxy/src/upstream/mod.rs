@@ -5,6 +5,7 @@
 //! - [`Pick`]: the choice, which counts as in flight until it is dropped.
 //! - [`Tried`]: the servers that one request has tried already.
 //! - [`ServerState`]: the live figures of one server.
+//! - [`retry`]: what follows from a failed attempt.
 //! - [`health`]: active health checks.
 //! - [`Names`]: what addresses the names of servers stand for.
 //!
@@ -17,6 +18,7 @@ mod names;
 mod pick;
 mod registry;
 mod resolve;
+pub mod retry;
 mod server;
 mod tried;
 mod view;

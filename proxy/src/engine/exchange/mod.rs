@@ -1,36 +1,47 @@
-//! One request sent to one server, and its answer brought back.
+//! One request sent to one server, and its answer brought back: both directions at once, whatever
+//! version of HTTP either side speaks.
+//!
+//! One task drives everything. Each time it is polled it moves what can be moved: request body to the
+//! server, answer to the client. No direction waits for the other, and neither side is read faster
+//! than the other one takes.
 
-mod head;
+mod answer;
+mod stall;
+mod tunnel;
+mod turn;
+mod upload;
 
+use std::future::poll_fn;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, header};
 use weir_api::settings::{Compression, Timeouts};
+use weir_http1::{Fields, RequestBody};
 
-use self::head::plain_head;
-use super::client::{Client, ClientError};
-use super::forward::{HeaderOps, RequestBody};
-use super::upstream::UpstreamConn;
+use self::answer::{Answer, Encoder};
+use self::stall::Stall;
+use self::turn::Turn;
+use self::upload::Upload;
+use super::downstream::{ClientError, Downstream};
+use super::forward::{Forward, HeaderOps, write_head};
+use super::upstream::{HeadError, UpstreamConn};
+use super::wire::ReadError;
 use crate::observe::Stages;
-use weir_http1::{BadBody, BodyDecoder, ChunkWriter, ResponseHead, parse_response};
 
-/// Largest head of an answer.
-const MAX_ANSWER_HEAD: usize = 256 * 1024;
-/// Stands for "no limit" while the client still sends its body.
-const UPLOADING: Duration = Duration::from_secs(24 * 3600);
+/// How long either side may hold an upload up after the answer is complete (nginx:
+/// `lingering_timeout`).
+const TAIL: Duration = Duration::from_secs(5);
 
 /// What the exchange needs to know of the request.
 pub(super) struct Plan<'a> {
-    /// The request head, ready to send.
-    pub(super) head: &'a [u8],
-    pub(super) body: RequestBody,
+    /// What goes to the server beside the client's own fields.
+    pub(super) forward: Forward<'a>,
     pub(super) max_body: u64,
     pub(super) timeouts: &'a Timeouts,
     pub(super) compression: &'a Compression,
     pub(super) response_headers: &'a HeaderOps,
-    pub(super) id: &'a str,
     /// The client is told how long each stage took.
     pub(super) server_timing: bool,
     /// Set while the process is about to end: the connection to the client ends after this answer.
@@ -49,6 +60,10 @@ pub(super) struct Progress {
     pub(super) first_byte: Option<Duration>,
     /// Some of the request body has been taken from the client, so that it cannot be sent again.
     pub(super) body_taken: bool,
+    /// The whole request has gone to the server.
+    pub(super) sent: bool,
+    /// A head of 101 has been passed on: from there on the bytes are nobody's HTTP.
+    pub(super) tunnel: bool,
 }
 
 impl Progress {
@@ -67,6 +82,8 @@ impl Progress {
 pub(super) struct Done {
     /// The connection to the server can be kept.
     pub(super) keep_upstream: bool,
+    /// The request was read to its end, or can be.
+    pub(super) keep_client: bool,
 }
 
 /// Why there is no complete answer.
@@ -89,18 +106,6 @@ pub(super) enum Failure {
     Client(#[from] ClientError),
 }
 
-impl Failure {
-    /// The server's fault, which counts towards `max_fails`.
-    pub(super) fn is_upstream(&self) -> bool {
-        !matches!(self, Self::Client(_) | Self::BodyTooLarge)
-    }
-
-    /// The connection broke without a byte of an answer: another try may succeed.
-    pub(super) fn is_broken_connection(&self) -> bool {
-        matches!(self, Self::Closed | Self::Io(_))
-    }
-}
-
 impl From<io::Error> for Failure {
     fn from(e: io::Error) -> Self {
         match e.kind() {
@@ -111,234 +116,224 @@ impl From<io::Error> for Failure {
     }
 }
 
-impl From<BadBody> for Failure {
-    fn from(e: BadBody) -> Self {
-        Self::BadAnswer(format!("bad response body: {e}"))
+impl From<ReadError> for Failure {
+    fn from(e: ReadError) -> Self {
+        match e {
+            ReadError::Closed => Self::Closed,
+            ReadError::Io(e) => e.into(),
+            ReadError::Malformed(e) => Self::BadAnswer(format!("bad response body: {e}")),
+        }
     }
+}
+
+impl From<HeadError> for Failure {
+    fn from(e: HeadError) -> Self {
+        match e {
+            HeadError::Closed => Self::Closed,
+            HeadError::Io(e) => e.into(),
+            e => Self::BadAnswer(e.to_string()),
+        }
+    }
+}
+
+/// How an exchange leaves the two connections.
+enum End {
+    Done(Done),
+    Tunnel,
 }
 
 /// The parties of an exchange.
 struct Exchange<'a> {
-    client: &'a mut Client,
+    client: &'a mut Downstream,
     server: &'a mut UpstreamConn,
     plan: &'a Plan<'a>,
     progress: &'a mut Progress,
-    /// The whole request body has gone to the server.
-    sent: bool,
+    started: Instant,
+    upload: Upload,
+    /// Request body bytes taken so far.
     taken: u64,
-    out: Vec<u8>,
+    /// When the request had been sent, or nothing more of it will be.
+    sent_at: Option<Instant>,
+    answer: Answer,
+    encoder: Option<Encoder>,
+    /// Those of the answer, until its body has been sent.
+    trailers: Option<Fields>,
+    interims: u32,
+    /// The server closes after this answer.
+    close_upstream: bool,
+    /// Since when the client has sent nothing of the body that is awaited.
+    client_silent: Option<Instant>,
+    /// Since when the server has sent nothing of the answer's body.
+    server_silent: Option<Instant>,
+    client_stall: Stall,
+    server_stall: Stall,
 }
 
 /// Sends the request to the server and its answer to the client.
 ///
 /// # Errors
-/// [`Failure`]. Whether an answer had begun is known to the [`Client`].
+/// [`Failure`]. Whether an answer had begun is known to the [`Downstream`].
 pub(super) async fn exchange(
-    client: &mut Client,
+    client: &mut Downstream,
     server: &mut UpstreamConn,
     plan: &Plan<'_>,
     progress: &mut Progress,
 ) -> Result<Done, Failure> {
-    let sent_at = Instant::now();
-    server.write(plan.head, plan.timeouts.send).await?;
+    let body = plan.forward.body;
+    server.send_head(body, |out| write_head(out, client.head(), &plan.forward));
+    let has_body = !matches!(body, RequestBody::None | RequestBody::Length(0));
     let mut x = Exchange {
         client,
         server,
         plan,
         progress,
-        sent: plan.body == RequestBody::None,
+        started: Instant::now(),
+        upload: match has_body {
+            true => Upload::Sending,
+            false => Upload::Flushing,
+        },
         taken: 0,
-        out: Vec::new(),
+        sent_at: None,
+        answer: Answer::Head,
+        encoder: None,
+        trailers: None,
+        interims: 0,
+        close_upstream: false,
+        client_silent: None,
+        server_silent: None,
+        client_stall: Stall::default(),
+        server_stall: Stall::default(),
     };
-    if !x.sent && x.client.expects_continue() {
-        x.client.send_continue().await?;
+    match poll_fn(|cx| x.poll(cx)).await? {
+        End::Done(done) => Ok(done),
+        End::Tunnel => {
+            progress.tunnel = true;
+            // Boxed: few requests become one.
+            Box::pin(tunnel::run(client, server, plan.timeouts, progress)).await;
+            Ok(Done {
+                keep_upstream: false,
+                keep_client: false,
+            })
+        }
     }
-    let head = x.answer_head(sent_at).await?;
-    if head.status == http::StatusCode::SWITCHING_PROTOCOLS {
-        return x.tunnel(head).await;
-    }
-    x.answer(head).await
+}
+
+/// What a time limit ran out on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expired {
+    /// The server has taken nothing of the upload.
+    ServerStall,
+    /// The server has sent nothing.
+    ServerSilence,
+    /// The client has taken nothing of the answer.
+    ClientStall,
+    /// The client has sent nothing of its body.
+    ClientSilence,
 }
 
 impl Exchange<'_> {
-    /// Waits for input from the server, meanwhile sending the request body, or watching whether
-    /// the client is still there. 0: the server closed the connection.
-    async fn wait(&mut self) -> Result<usize, Failure> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<End, Failure>> {
+        let mut turn = Turn::new();
         loop {
-            if self.sent {
-                return tokio::select! {
-                    biased;
-                    n = self.server.fill(self.plan.timeouts.read) => Ok(n?),
-                    e = self.client.gone() => Err(e.into()),
-                };
+            let mut moved = self.poll_upload(cx, &mut turn)?;
+            moved |= self.poll_answer(cx, &mut turn)?;
+            if let Some(end) = self.end() {
+                return Poll::Ready(Ok(end));
             }
-            let piece = tokio::select! {
-                biased;
-                n = self.server.fill(UPLOADING) => return Ok(n?),
-                piece = self.client.read_body() => piece?,
-            };
-            self.send_body(piece.as_deref()).await?;
-        }
-    }
-
-    async fn send_body(&mut self, piece: Option<&[u8]>) -> Result<(), Failure> {
-        let limit = self.plan.timeouts.send;
-        let Some(data) = piece else {
-            self.sent = true;
-            if self.plan.body == RequestBody::Chunked {
-                self.out.clear();
-                ChunkWriter::end(&mut self.out);
-                self.server.write(&self.out, limit).await?;
+            if turn.is_over() {
+                Turn::pass(cx);
+                return Poll::Pending;
             }
-            return Ok(());
-        };
-        self.progress.body_taken = true;
-        self.taken += data.len() as u64;
-        if self.taken > self.plan.max_body {
-            return Err(Failure::BodyTooLarge);
-        }
-        if self.plan.body == RequestBody::Chunked {
-            self.out.clear();
-            ChunkWriter::chunk(&mut self.out, data);
-            self.server.write(&self.out, limit).await?;
-        } else {
-            self.server.write(data, limit).await?;
-        }
-        Ok(())
-    }
-
-    /// Reads up to the final head; informational ones are passed on.
-    async fn answer_head(&mut self, sent_at: Instant) -> Result<ResponseHead, Failure> {
-        loop {
-            let upgrade = self.client.wants_upgrade();
-            let parsed = if self.server.input().is_empty() {
-                None
-            } else {
-                parse_response(self.server.input(), &self.client.request().method, upgrade)
-                    .map_err(|e| Failure::BadAnswer(e.to_string()))?
-            };
-            match parsed {
-                Some(head) => {
-                    self.server.consume(head.len);
-                    let code = head.status.as_u16();
-                    if !head.status.is_informational() || code == 101 {
-                        return Ok(head);
-                    }
-                    // A 100 has been sent already if the client waited for one.
-                    if code != 100 && self.client.is_modern() {
-                        self.client.write_head(plain_head(&head)?).await?;
-                    }
-                }
-                None => {
-                    if self.server.input().len() > MAX_ANSWER_HEAD {
-                        return Err(Failure::BadAnswer("response head too large".into()));
-                    }
-                    if self.wait().await? == 0 {
-                        return Err(Failure::Closed);
-                    }
-                    self.progress
-                        .first_byte
-                        .get_or_insert_with(|| sent_at.elapsed());
-                }
-            }
-        }
-    }
-
-    /// Passes on the final head and the body.
-    async fn answer(&mut self, head: ResponseHead) -> Result<Done, Failure> {
-        let framing = head.framing;
-        let close_upstream = head.close;
-        let mut answer = plain_head(&head)?;
-        self.progress.status = Some(head.status.as_u16());
-        let mut gzip = self.compress(&mut answer, framing);
-        self.frame(&mut answer, framing, gzip.is_some())?;
-        self.decorate(&mut answer)?;
-        if self.plan.draining.load(Ordering::Relaxed) {
-            self.client.close_after();
-        }
-        self.client.write_head(answer).await?;
-
-        let mut body = BodyDecoder::new(framing);
-        while !body.is_done() {
-            let step = body.step(self.server.input())?;
-            if step.data > 0 {
-                let from = step.consumed - step.data;
-                let data = self
-                    .server
-                    .input()
-                    .get(from..step.consumed)
-                    .unwrap_or_default();
-                self.progress.body_bytes += match gzip.as_mut() {
-                    None => {
-                        self.client.write_body(data).await?;
-                        data.len() as u64
-                    }
-                    Some(gzip) => write_if_any(self.client, &gzip.push(data)).await?,
-                };
-            }
-            self.server.consume(step.consumed);
-            if step.done || step.data > 0 {
+            if moved {
                 continue;
             }
-            if self.wait().await? == 0 {
-                if body.ends_at_close() {
-                    break;
-                }
-                return Err(Failure::Closed);
+            if self.client.is_body_done()
+                && let Poll::Ready(e) = self.client.poll_gone(cx)
+            {
+                return Poll::Ready(Err(e.into()));
+            }
+            if !self.poll_limits(cx)? {
+                return Poll::Pending;
             }
         }
-        if let Some(gzip) = gzip {
-            self.progress.body_bytes += write_if_any(self.client, &gzip.finish()).await?;
-        }
-        self.client.end_body().await?;
-        // Bytes beyond the answer belong to nobody: such a connection is not to be trusted.
-        let clean = body.is_done() && self.server.input().is_empty();
-        Ok(Done {
-            keep_upstream: clean && !close_upstream && self.sent,
-        })
     }
 
-    /// After `101 Switching Protocols`: bytes in both directions until either side ends.
-    async fn tunnel(&mut self, head: ResponseHead) -> Result<Done, Failure> {
-        self.progress.status = Some(101);
-        let mut answer = plain_head(&head)?;
-        let _ = answer.insert_header(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        self.decorate(&mut answer)?;
-        self.client.write_head(answer).await?;
-        loop {
-            if !self.server.input().is_empty() {
-                let n = self.server.input().len();
-                self.client.write_body(self.server.input()).await?;
-                self.progress.body_bytes += n as u64;
-                self.server.consume(n);
+    /// Whether both messages are through, or as far as they will go.
+    fn end(&self) -> Option<End> {
+        match self.answer {
+            Answer::Tunnel => return Some(End::Tunnel),
+            Answer::Done => {}
+            _ => return None,
+        }
+        let sent = self.upload == Upload::Done;
+        // A server that goes on reading gets the rest; one that closes does not.
+        if !sent && self.upload != Upload::Stopped && !self.close_upstream {
+            return None;
+        }
+        Some(End::Done(Done {
+            keep_upstream: sent && !self.close_upstream && self.server.is_clean(),
+            keep_client: sent || self.client.is_body_done(),
+        }))
+    }
+
+    /// Looks whether a time limit has run out. Returns whether something changed for it.
+    fn poll_limits(&mut self, cx: &mut Context<'_>) -> Result<bool, Failure> {
+        let Some((deadline, expired)) = self.next_limit() else {
+            return Ok(false);
+        };
+        if self.client.poll_until(cx, deadline).is_pending() {
+            return Ok(false);
+        }
+        let answering = !matches!(self.answer, Answer::Head);
+        match expired {
+            // The answer goes on without the rest of the upload.
+            Expired::ServerStall | Expired::ClientSilence if answering => {
+                self.stop_upload();
+                Ok(true)
             }
-            tokio::select! {
-                biased;
-                n = self.server.fill(self.plan.timeouts.read) => match n {
-                    Ok(0) => break,
-                    Ok(_) => {}
-                    // A silent tunnel is closed; that says nothing about the server.
-                    Err(e) if e.kind() == io::ErrorKind::TimedOut => break,
-                    Err(e) => return Err(e.into()),
-                },
-                piece = self.client.read_body() => match piece {
-                    Ok(Some(data)) => self.server.write(&data, self.plan.timeouts.send).await?,
-                    // Closing is how a tunnel ends.
-                    Ok(None) | Err(ClientError::Gone) => break,
-                    Err(e) => return Err(e.into()),
-                },
+            Expired::ServerStall | Expired::ServerSilence => Err(Failure::Timeout),
+            Expired::ClientStall | Expired::ClientSilence => {
+                Err(Failure::Client(ClientError::Timeout))
             }
         }
-        let _ = self.client.end_body().await;
-        Ok(Done {
-            keep_upstream: false,
-        })
     }
-}
 
-async fn write_if_any(client: &mut Client, data: &[u8]) -> Result<u64, ClientError> {
-    if !data.is_empty() {
-        client.write_body(data).await?;
+    /// The time limit that runs out first.
+    fn next_limit(&self) -> Option<(Instant, Expired)> {
+        let timeouts = self.plan.timeouts;
+        let tail = |limit: Duration| match self.answer {
+            Answer::Done => limit.min(TAIL),
+            _ => limit,
+        };
+        let uploading = matches!(self.upload, Upload::Sending | Upload::Flushing);
+        let server_silent = match self.answer {
+            _ if uploading => None,
+            // In all, whatever informational answers come in between.
+            Answer::Head => self.sent_at,
+            Answer::Body => self.server_silent,
+            _ => None,
+        };
+        let limits = [
+            (
+                self.server_stall.since().filter(|_| uploading),
+                tail(timeouts.send),
+                Expired::ServerStall,
+            ),
+            (server_silent, timeouts.read, Expired::ServerSilence),
+            (
+                self.client_stall.since(),
+                timeouts.send,
+                Expired::ClientStall,
+            ),
+            (
+                self.client_silent.filter(|_| uploading),
+                tail(timeouts.client_body),
+                Expired::ClientSilence,
+            ),
+        ];
+        limits
+            .into_iter()
+            .filter_map(|(since, limit, expired)| Some((since? + limit, expired)))
+            .min_by_key(|(deadline, _)| *deadline)
     }
-    Ok(data.len() as u64)
 }

@@ -12,8 +12,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use pingora::protocols::l4::stream::Stream as L4Stream;
-use pingora::protocols::{GetSocketDigest as _, SocketDigest, Stream, UniqueID as _};
 use pingora_runtime::Runtime;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
@@ -276,14 +274,8 @@ async fn serve(shared: Arc<Shared>, accepted: Accepted, arriving: Undecided, ope
 
 /// What a connection is read from and written to. What wraps the bytes of a listener's connections (TLS, the PROXY
 /// protocol) belongs here.
-fn establish(accepted: Accepted) -> io::Result<Stream> {
-    let socket = std::net::TcpStream::from(accepted.socket);
-    let mut stream = L4Stream::from(TcpStream::from_std(socket)?);
-    let digest = SocketDigest::from_raw_fd(stream.id());
-    // It is new, so that nothing is in it yet.
-    let _ = digest.peer_addr.set(Some(accepted.peer.into()));
-    stream.set_socket_digest(digest);
-    Ok(Box::new(stream))
+fn establish(accepted: Accepted) -> io::Result<TcpStream> {
+    TcpStream::from_std(accepted.socket.into())
 }
 
 // === impl Arriving ===

@@ -1,9 +1,9 @@
 //! Connections to upstream servers: opening, keeping, speaking HTTP/1 on them.
 
 mod connect;
-mod connection;
+mod http1;
 mod pool;
 
 pub(super) use connect::{ConnectError, Connector};
-pub(super) use connection::UpstreamConn;
+pub(super) use http1::{HeadError, UpstreamConn};
 pub(super) use pool::IdlePool;

@@ -1,0 +1,103 @@
+//! The request on its way to the server.
+
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use super::super::forward::plain_trailers;
+use super::turn::Turn;
+use super::{Exchange, Failure};
+
+/// How far the request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Upload {
+    /// There is more of the body.
+    Sending,
+    /// The last of it waits to be written.
+    Flushing,
+    /// The server has everything.
+    Done,
+    /// The server takes no more, or the client sends no more. An answer may still come.
+    Stopped,
+}
+
+impl Exchange<'_> {
+    /// Moves request bytes to the server. Returns whether any were.
+    pub(super) fn poll_upload(
+        &mut self,
+        cx: &mut Context<'_>,
+        turn: &mut Turn,
+    ) -> Result<bool, Failure> {
+        let mut moved = false;
+        while self.upload == Upload::Sending {
+            match self.client.poll_body(cx) {
+                Poll::Pending => {
+                    self.client_silent.get_or_insert_with(Instant::now);
+                    break;
+                }
+                Poll::Ready(more) => {
+                    self.client_silent = None;
+                    if !more? {
+                        let trailers = self.client.take_trailers();
+                        let trailers = trailers.map(plain_trailers);
+                        self.server.finish(trailers.as_ref());
+                        self.upload = Upload::Flushing;
+                        break;
+                    }
+                }
+            }
+            let piece = self.client.piece();
+            if self.taken + piece.len() as u64 > self.plan.max_body {
+                return Err(Failure::BodyTooLarge);
+            }
+            match self.server.poll_send(cx, piece) {
+                Poll::Ready(Ok(n)) => {
+                    self.client.consume(n);
+                    self.taken += n as u64;
+                    self.progress.body_taken = true;
+                    self.server_stall.clear();
+                    moved = true;
+                    turn.spend(n);
+                    if turn.is_over() {
+                        return Ok(true);
+                    }
+                }
+                Poll::Ready(Err(_)) => {
+                    // What the server said before it closed may still be read.
+                    self.stop_upload();
+                    return Ok(true);
+                }
+                Poll::Pending => {
+                    self.server_stall.note(self.server.bytes_written());
+                    return Ok(moved);
+                }
+            }
+        }
+        if matches!(self.upload, Upload::Sending | Upload::Flushing) {
+            match self.server.poll_flush(cx) {
+                Poll::Ready(Ok(())) => {
+                    self.server_stall.clear();
+                    if self.upload == Upload::Flushing {
+                        self.upload = Upload::Done;
+                        self.progress.sent = true;
+                        self.sent_at = Some(Instant::now());
+                        moved = true;
+                    }
+                }
+                Poll::Ready(Err(_)) => {
+                    self.stop_upload();
+                    moved = true;
+                }
+                Poll::Pending => self.server_stall.note(self.server.bytes_written()),
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Nothing more of the request goes to the server.
+    pub(super) fn stop_upload(&mut self) {
+        self.upload = Upload::Stopped;
+        self.sent_at = Some(Instant::now());
+        self.client_silent = None;
+        self.server_stall.clear();
+    }
+}
