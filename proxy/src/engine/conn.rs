@@ -215,5 +215,6 @@ async fn refuse(shared: &Shared, mut wire: Wire, timer: Timer, peer: SocketAddr,
         retry_after: None,
     };
     wire.out().extend_from_slice(&own.text());
-    linger::close(shared, wire, timer, true).await;
+    // A client that was too slow is not waited for once more.
+    linger::close(shared, wire, timer, status != 408).await;
 }

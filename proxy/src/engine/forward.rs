@@ -149,7 +149,8 @@ pub(super) fn write_head(out: &mut Vec<u8>, req: &RequestHead, fwd: &Forward<'_>
         }
         RequestBody::Stream => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
     }
-    let trailers = req.fields.has_token(Name::Te, b"trailers");
+    let trailers = req.fields.has_token(Name::Te, b"trailers")
+        && req.fields.has_token(Name::Connection, b"te");
     if fwd.upgrade {
         out.extend_from_slice(b"Connection: upgrade\r\nUpgrade: ");
         for (at, protocol) in req.upgrades().enumerate() {

@@ -161,6 +161,8 @@ struct Exchange<'a> {
     interims: u32,
     /// The server closes after this answer.
     close_upstream: bool,
+    /// The answer was complete before the request was.
+    overtaken: bool,
     /// Since when the client has sent nothing of the body that is awaited.
     client_silent: Option<Instant>,
     /// Since when the server has sent nothing of the answer's body.
@@ -199,6 +201,7 @@ pub(super) async fn exchange(
         trailers: None,
         interims: 0,
         close_upstream: false,
+        overtaken: false,
         client_silent: None,
         server_silent: None,
         client_stall: Stall::default(),
@@ -259,19 +262,21 @@ impl Exchange<'_> {
     }
 
     /// Whether both messages are through, or as far as they will go.
-    fn end(&self) -> Option<End> {
+    fn end(&mut self) -> Option<End> {
         match self.answer {
             Answer::Tunnel => return Some(End::Tunnel),
             Answer::Done => {}
             _ => return None,
         }
         let sent = self.upload == Upload::Done;
+        self.overtaken |= !sent;
         // A server that goes on reading gets the rest; one that closes does not.
         if !sent && self.upload != Upload::Stopped && !self.close_upstream {
             return None;
         }
         Some(End::Done(Done {
-            keep_upstream: sent && !self.close_upstream && self.server.is_clean(),
+            // Whoever answers before it has read everything may take the next request for the rest.
+            keep_upstream: !self.overtaken && !self.close_upstream && self.server.is_clean(),
             keep_client: sent || self.client.is_body_done(),
         }))
     }
