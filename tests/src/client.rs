@@ -8,13 +8,46 @@ use std::{
 
 use tokio::{
     io::AsyncWriteExt,
-    net::{TcpSocket, TcpStream},
+    net::{
+        TcpSocket, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
 };
 
 use crate::{
     message::{Buffered, Response},
     wait::within,
 };
+
+/// What one client connection receives.
+#[derive(Debug)]
+pub struct Reader {
+    io: Buffered<OwnedReadHalf>,
+}
+
+// === impl Reader ===
+
+impl Reader {
+    /// The next answer, to a request that is not `HEAD`.
+    pub async fn response(&mut self) -> Response {
+        match within("an answer", self.io.response("GET")).await {
+            Ok(Some(response)) => response,
+            Ok(None) => panic!("the connection was closed without an answer"),
+            Err(error) => panic!("no proper answer: {error}"),
+        }
+    }
+
+    /// How many bytes come up to the end.
+    pub async fn rest(&mut self) -> usize {
+        let mut bytes = self.io.buffer.len();
+        self.io.buffer.clear();
+        while let Ok(true) = within("the peer to close", self.io.fill()).await {
+            bytes += self.io.buffer.len();
+            self.io.buffer.clear();
+        }
+        bytes
+    }
+}
 
 /// One client connection.
 #[derive(Debug)]
@@ -129,6 +162,16 @@ impl Conn {
     /// No more will be sent; answers can still come.
     pub async fn finish_sending(&mut self) {
         let _ = self.io.stream.shutdown().await;
+    }
+
+    /// Both directions apart, so that each goes on while the other waits.
+    pub fn split(self) -> (Reader, OwnedWriteHalf) {
+        let (read, write) = self.io.stream.into_split();
+        let io = Buffered {
+            stream: read,
+            buffer: self.io.buffer,
+        };
+        (Reader { io }, write)
     }
 
     /// Breaks off without ceremony (RST).

@@ -22,6 +22,7 @@ pub mod message;
 pub mod nginx;
 pub mod origin;
 pub mod process;
+pub mod raw;
 pub mod replica;
 pub mod reply;
 pub mod wait;

@@ -17,6 +17,7 @@ use super::snapshot::{CompileError, Compiler, Snapshot};
 use super::upstream::Connector;
 use crate::observe::access_log::{AccessLog, Entry};
 use crate::observe::metrics::Metrics;
+use crate::observe::{RequestId, RequestIds};
 use crate::settings::Published;
 use weir_http1::Name;
 

@@ -73,7 +73,8 @@ mod tests {
 
     #[test]
     fn a_machine_that_is_full_is_told_from_a_server_that_refuses() {
-        let classified = |code: Errno| ConnectError::from(io::Error::from_raw_os_error(code as i32));
+        let classified =
+            |code: Errno| ConnectError::from(io::Error::from_raw_os_error(code as i32));
         for code in [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM] {
             assert!(matches!(classified(code), ConnectError::Exhausted(_)));
         }
@@ -82,6 +83,9 @@ mod tests {
         for code in [Errno::ECONNREFUSED, Errno::EHOSTUNREACH] {
             assert!(matches!(classified(code), ConnectError::Failed(_)));
         }
-        assert!(matches!(classified(Errno::ETIMEDOUT), ConnectError::Timeout));
+        assert!(matches!(
+            classified(Errno::ETIMEDOUT),
+            ConnectError::Timeout
+        ));
     }
 }
