@@ -223,7 +223,8 @@ impl RequestParser {
         let value = slot.value(buf);
         match slot.name() {
             Name::Host => {
-                if std::mem::replace(&mut self.host, true) || !is_authority(value) {
+                let again = std::mem::replace(&mut self.host, true);
+                if again || !is_authority(value) {
                     return Err(HeadError::Host);
                 }
             }
