@@ -24,6 +24,9 @@ const GRACE: Duration = Duration::from_millis(500);
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::admin) enum Phase {
+    /// It was accepted, and nobody has looked yet whether it has sent something. On a busy thread that may
+    /// take a while, which is not its client's doing.
+    Accepted,
     /// It has sent nothing yet that could be understood.
     New,
     /// A TLS handshake has begun: the client has said hello.
@@ -86,7 +89,7 @@ impl Connection {
         Self {
             origin: peer.origin(),
             state: Mutex::new(State {
-                phase: Phase::New,
+                phase: Phase::Accepted,
                 since: now,
                 stall: None,
             }),
@@ -107,8 +110,16 @@ impl Connection {
     /// Something has come in: the head of a request, if none was under way.
     pub(super) fn received(&self, now: Instant) {
         let mut state = self.state.lock();
-        if matches!(state.phase, Phase::New | Phase::Idle) {
+        if matches!(state.phase, Phase::Accepted | Phase::New | Phase::Idle) {
             (state.phase, state.since) = (Phase::Head, now);
+        }
+    }
+
+    /// There is nothing to read: from now on it waits for its client.
+    pub(super) fn waits(&self, now: Instant) {
+        let mut state = self.state.lock();
+        if state.phase == Phase::Accepted {
+            (state.phase, state.since) = (Phase::New, now);
         }
     }
 
@@ -142,6 +153,7 @@ impl Connection {
         let state = self.state.lock();
         let (standing, since) = match (state.phase, state.stall) {
             (Phase::Working, _) => return (Standing::Working, state.since),
+            (Phase::Accepted, _) => return (Standing::Fresh, state.since),
             (_, Some(stall)) => (Standing::Stalled, stall.begun),
             (Phase::New | Phase::Head, None) => (Standing::Unproven, state.since),
             (Phase::Handshake | Phase::Body | Phase::Answering | Phase::Streaming, None) => {
@@ -170,7 +182,8 @@ impl Connection {
             Phase::Head => over(state.since, HEAD),
             Phase::Idle => over(state.since, IDLE),
             // The time of a body and of the work is the request's: it is told when it is over. A handshake has its own.
-            Phase::Handshake
+            Phase::Accepted
+            | Phase::Handshake
             | Phase::Body
             | Phase::Working
             | Phase::Answering
@@ -194,7 +207,9 @@ mod tests {
     use super::*;
 
     fn connection(now: Instant) -> Connection {
-        Connection::new(Peer::Unix(Some(1)), now)
+        let it = Connection::new(Peer::Unix(Some(1)), now);
+        it.waits(now);
+        it
     }
 
     fn ms(n: u64) -> Duration {
@@ -232,6 +247,17 @@ mod tests {
         assert!(!it.is_overdue(start + ms(60_000)), "a stream has no end");
         it.flushed();
         assert!(!it.is_overdue(start + ms(600_000)));
+    }
+
+    #[test]
+    fn our_own_slowness_is_not_the_clients() {
+        let start = Instant::now();
+        let it = Connection::new(Peer::Unix(Some(1)), start);
+        let later = start + ms(20_000);
+        assert_eq!(it.standing(later).0, Standing::Fresh);
+        assert!(!it.is_overdue(later));
+        it.waits(later);
+        assert!(it.is_overdue(later + ms(10_000)));
     }
 
     #[test]

@@ -147,6 +147,7 @@ mod tests {
         let start = Instant::now();
         let connections = Connections::new(4);
         let held: Vec<_> = (0..4).map(|_| connections.take(from(1), start)).collect();
+        held[3].waits(start);
         held[0].enter_at(Phase::Working, start);
         held[1].enter_at(Phase::Idle, start);
         held[2].enter_at(Phase::Idle, start + Duration::from_millis(1));

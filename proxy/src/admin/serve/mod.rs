@@ -20,7 +20,7 @@ use std::{
 };
 
 use axum::{Router, body::Body, http::Request};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::{GracefulShutdown, Watcher},
@@ -156,6 +156,7 @@ fn spawn_tcp(
         Some(tls) => {
             let connection = Arc::clone(&counted);
             let shaken = tokio::time::timeout(HANDSHAKE, async move {
+                connection.enter(Phase::New);
                 let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await;
                 connection.enter(Phase::Handshake);
                 let shaken = hello?.into_stream(tls).await;
@@ -200,7 +201,11 @@ async fn serve_one(
     let served = AtomicBool::new(false);
     let service = hyper::service::service_fn(|request: Request<Incoming>| {
         let (app, connection) = (app.clone(), Arc::clone(connection));
-        connection.enter(Phase::Body);
+        connection.enter(if request.body().is_end_stream() {
+            Phase::Working
+        } else {
+            Phase::Body
+        });
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(Arc::clone(&connection));

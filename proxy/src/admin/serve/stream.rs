@@ -44,6 +44,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Told<S> {
         let done = Pin::new(&mut self.stream).poll_read(context, buffer);
         if buffer.filled().len() > before {
             self.connection.received(Instant::now());
+        } else if done.is_pending() {
+            self.connection.waits(Instant::now());
         }
         done
     }
