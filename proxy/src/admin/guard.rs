@@ -296,16 +296,43 @@ pub(super) async fn pass(
 }
 
 async fn work(guard: &Guard, endpoint: &Endpoint, request: Request, next: Next) -> Response {
+    let connection = request.extensions().get::<Arc<Connection>>().cloned();
+    let enter = |phase| {
+        if let Some(connection) = &connection {
+            connection.enter(phase);
+        }
+    };
+    let request = match complete(request).await {
+        Ok(request) => request,
+        Err(failure) => return failure.into_response(),
+    };
+    enter(Phase::Queued);
     match admit(guard, endpoint, request).await {
         Err(failure) => failure.into_response(),
-        Ok(Admitted::Lasting(request, _place)) => next.run(request).await,
-        Ok(Admitted::Brief(request, _slot)) => {
+        Ok(Admitted::Lasting(request, _place)) => {
+            enter(Phase::Working);
+            next.run(request).await
+        }
+        Ok(Admitted::Brief(request, slot)) => {
+            if slot.is_some() {
+                enter(Phase::Working);
+            }
             match tokio::time::timeout(PATIENCE, next.run(request)).await {
                 Ok(response) => response,
                 Err(_) => late().into_response(),
             }
         }
     }
+}
+
+/// Waits until all of a request is there. Only then does it get a place: whoever sends a body slowly, or never, keeps
+/// none from others.
+async fn complete(request: Request) -> Result<Request, Failure> {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Ok(request);
+    }
+    let complete = tokio::time::timeout(PATIENCE, body::complete(request)).await;
+    complete.unwrap_or_else(|_| Err(late()))
 }
 
 /// A request that may be worked on.
@@ -316,20 +343,12 @@ enum Admitted {
     Lasting(Request, Place),
 }
 
-/// Waits until all of a request is there, and gives it its place. Only then: whoever sends a body slowly, or never,
-/// keeps no place from others.
+/// Gives a request its place.
 async fn admit(
     guard: &Guard,
     endpoint: &Endpoint,
     mut request: Request,
 ) -> Result<Admitted, Failure> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let complete = tokio::time::timeout(PATIENCE, body::complete(request)).await;
-        request = complete.unwrap_or_else(|_| Err(late()))?;
-    }
-    if let Some(connection) = request.extensions().get::<Arc<Connection>>() {
-        connection.enter(Phase::Working);
-    }
     let budget = match request.extensions().get::<Peer>() {
         Some(Peer::Tcp(_)) => &guard.tcp,
         Some(Peer::Unix(_)) | None => &guard.unix,

@@ -35,7 +35,9 @@ pub(in crate::admin) enum Phase {
     Head,
     /// The head has come; the body may still be missing.
     Body,
-    /// The request is complete and is being worked on.
+    /// The request is complete and waits for its turn, or needs none.
+    Queued,
+    /// The request has one of the places for work, which are few, and is being worked on.
     Working,
     /// The answer is being sent.
     Answering,
@@ -54,7 +56,7 @@ pub(super) enum Standing {
     Stalled,
     /// It has been served and waits for another request.
     Idle,
-    /// It has only just come, or only just begun to wait for its client to go on.
+    /// It has only just come, or only just begun to wait for its client, or waits for this process.
     Fresh,
     /// Its request is being worked on.
     Working,
@@ -153,10 +155,13 @@ impl Connection {
         let state = self.state.lock();
         let (standing, since) = match (state.phase, state.stall) {
             (Phase::Working, _) => return (Standing::Working, state.since),
-            (Phase::Accepted, _) => return (Standing::Fresh, state.since),
             (_, Some(stall)) => (Standing::Stalled, stall.begun),
+            // It is not the client that they wait for.
+            (Phase::Accepted | Phase::Queued | Phase::Answering, None) => {
+                return (Standing::Fresh, state.since);
+            }
             (Phase::New | Phase::Head, None) => (Standing::Unproven, state.since),
-            (Phase::Handshake | Phase::Body | Phase::Answering | Phase::Streaming, None) => {
+            (Phase::Handshake | Phase::Body | Phase::Streaming, None) => {
                 (Standing::Stalled, state.since)
             }
             (Phase::Idle, None) => return (Standing::Idle, state.since),
@@ -185,6 +190,7 @@ impl Connection {
             Phase::Accepted
             | Phase::Handshake
             | Phase::Body
+            | Phase::Queued
             | Phase::Working
             | Phase::Answering
             | Phase::Streaming => false,
@@ -273,6 +279,7 @@ mod tests {
         assert_eq!(of(Phase::Head), Standing::Unproven);
         assert_eq!(of(Phase::Body), Standing::Stalled);
         assert_eq!(of(Phase::Idle), Standing::Idle);
+        assert_eq!(of(Phase::Queued), Standing::Fresh);
         assert_eq!(of(Phase::Working), Standing::Working);
         assert_eq!(
             connection(start).standing(start + ms(10)).0,

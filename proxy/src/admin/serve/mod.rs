@@ -202,7 +202,7 @@ async fn serve_one(
     let service = hyper::service::service_fn(|request: Request<Incoming>| {
         let (app, connection) = (app.clone(), Arc::clone(connection));
         connection.enter(if request.body().is_end_stream() {
-            Phase::Working
+            Phase::Queued
         } else {
             Phase::Body
         });
