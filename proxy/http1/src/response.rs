@@ -1,5 +1,7 @@
 //! Heads of answers.
 
+use std::ops::Range;
+
 use http::Method;
 
 use crate::fields::{Fields, Slot};
@@ -25,19 +27,27 @@ pub struct ResponseHead {
     pub status: u16,
     /// HTTP/1.0.
     pub http10: bool,
-    /// Reason phrase; may be empty.
-    pub reason: Vec<u8>,
     /// The fields in order.
     pub fields: Fields,
     /// How the body ends.
     pub framing: Framing,
     /// The server closes the connection after this answer.
     pub close: bool,
+    reason: Range<usize>,
 }
 
 // === impl ResponseHead ===
 
 impl ResponseHead {
+    /// The reason phrase as it was sent; may be empty.
+    #[must_use]
+    pub fn reason(&self) -> &[u8] {
+        self.fields
+            .bytes()
+            .get(self.reason.clone())
+            .unwrap_or_default()
+    }
+
     /// 100 to 199.
     #[must_use]
     pub fn is_informational(&self) -> bool {
@@ -91,7 +101,7 @@ pub struct ResponseParser {
 struct StatusLine {
     status: u16,
     http10: bool,
-    reason: Vec<u8>,
+    reason: Range<usize>,
 }
 
 /// What a parser needs to know of the request.
@@ -126,7 +136,7 @@ impl ResponseParser {
             let start = line.range.start;
             let text = buf.get(line.range).unwrap_or_default();
             if self.status_line.is_none() {
-                self.status_line = Some(StatusLine::parse(text)?);
+                self.status_line = Some(StatusLine::parse(text, start)?);
                 self.slots.reserve(12);
             } else if text.is_empty() {
                 let len = self.lines.at();
@@ -232,8 +242,8 @@ impl ResponseParser {
 // === impl StatusLine ===
 
 impl StatusLine {
-    /// `HTTP/1.x SP status [SP reason]` (RFC 9112 section 4).
-    fn parse(line: &[u8]) -> Result<Self, BadAnswer> {
+    /// `HTTP/1.x SP status [SP reason]` (RFC 9112 section 4), of the line that begins at `start`.
+    fn parse(line: &[u8], start: usize) -> Result<Self, BadAnswer> {
         let bad = BadAnswer::Malformed("bad status line");
         let (version, rest) = line.split_at_checked(9).ok_or(bad.clone())?;
         let http10 = match version {
@@ -257,7 +267,7 @@ impl StatusLine {
         Ok(Self {
             status,
             http10,
-            reason: reason.to_vec(),
+            reason: start + line.len() - reason.len()..start + line.len(),
         })
     }
 }

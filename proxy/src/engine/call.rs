@@ -10,8 +10,9 @@ use weir_http1::{Fields, Name, RequestBody, RequestHead};
 
 use super::downstream::{ClientError, Downstream};
 use super::forward::Origin;
-use super::request::{Arrival, Shared};
+use super::request::Arrival;
 use super::respond::Own;
+use super::shared::Shared;
 use super::snapshot::{RoutePlan, Snapshot};
 use crate::limit::{Decision, KeySource, check_request, monotonic_ms, retry_after};
 use crate::observe::{RequestId, Stages};

@@ -16,8 +16,9 @@ use super::call::Fate;
 use super::downstream::Downstream;
 use super::downstream::http1::{After, Session};
 use super::linger;
-use super::request::{Arrival, Shared, serve};
+use super::request::{Arrival, serve};
 use super::respond::Own;
+use super::shared::Shared;
 use super::wire::{Socket, Timer, Wire};
 
 /// Serves the requests of a connection that has been admitted, until it closes.

@@ -279,6 +279,7 @@ pub(super) fn plain_trailers(mut trailers: Fields) -> Fields {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use proptest::prelude::*;
     use weir_http1::RequestParser;
 
     use super::*;
@@ -333,6 +334,30 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("X-Forwarded-Proto: https\r\n"), "{text}");
+    }
+
+    proptest! {
+        /// The server reads the same request as this proxy did, whatever the client sent.
+        #[test]
+        fn what_is_forwarded_parses_to_the_same_request(
+            target in "(/|http://b)[!-~&&[^#]]{0,20}",
+            fields in prop::collection::vec(("[A-Za-z-]{1,10}", "[ -~\t]{0,20}"), 0..6),
+        ) {
+            let fields: String = fields.iter().map(|(name, value)| format!("X-{name}:{value}\r\n")).collect();
+            let text = format!("GET {target} HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+            let mut parser = RequestParser::new();
+            prop_assume!(matches!(parser.advance(text.as_bytes()), Ok(Some(_))));
+            let req = parser.finish(text.into_bytes()).unwrap();
+            let again = request(&head(&req, &[]));
+            prop_assert_eq!(&req.method, &again.method);
+            prop_assert_eq!(req.origin_form(), again.target());
+            prop_assert_eq!(req.authority(), again.authority());
+            let pairs = |head: &RequestHead| -> Vec<(Vec<u8>, Vec<u8>)> {
+                let theirs = |f: &Field<'_>| !is_ours(*f, RequestBody::None);
+                head.fields.iter().filter(theirs).map(|f| (f.name.to_vec(), f.value.to_vec())).collect()
+            };
+            prop_assert_eq!(pairs(&req), pairs(&again));
+        }
     }
 
     #[test]

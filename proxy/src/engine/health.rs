@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::task::{Id, JoinSet};
 
 use super::probe::Probe;
-use super::request::Shared;
+use super::shared::Shared;
 use super::snapshot::UpstreamPlan;
 use crate::limit::monotonic_ms;
 use crate::upstream::ServerState;

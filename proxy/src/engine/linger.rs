@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::request::Shared;
+use super::shared::Shared;
 use super::wire::{Timer, Wire};
 
 /// How long in all, and how long between two reads.

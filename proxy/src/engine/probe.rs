@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::Method;
 use weir_api::settings::{HealthCheck, Statuses};
 
-use super::request::Shared;
+use super::shared::Shared;
 use super::slots::Side;
 use super::upstream::{ConnectError, HeadError, UpstreamConn};
 use crate::upstream::health::CheckResult;

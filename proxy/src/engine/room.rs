@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::request::Shared;
+use super::shared::Shared;
 use super::slots::{Side, Slot};
 use super::snapshot::Snapshot;
 use super::upstream::{ConnectError, UpstreamConn};

@@ -73,14 +73,14 @@ static TIMEOUTS: Table = Table {
         Field::one(
             "read",
             Kind::Duration(MILLISECOND, DAY),
-            "Between two reads from a server.",
+            "Between two reads from a server; until the head of an answer, in all. A tunnel (WebSocket) may be idle for as long.",
         )
         .or("\"60s\"")
         .nginx("proxy_read_timeout"),
         Field::one(
             "send",
             Kind::Duration(MILLISECOND, DAY),
-            "Between two writes to a server.",
+            "Between two writes, to a server or to a client.",
         )
         .or("\"60s\"")
         .nginx("proxy_send_timeout"),
@@ -94,7 +94,7 @@ static TIMEOUTS: Table = Table {
         Field::one(
             "client_body",
             Kind::Duration(MILLISECOND, DAY),
-            "Between two reads of a request body.",
+            "Between two reads of a request body. Does not apply to tunnels (WebSocket).",
         )
         .or("\"60s\"")
         .nginx("client_body_timeout"),

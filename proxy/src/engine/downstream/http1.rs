@@ -5,11 +5,10 @@ use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use http::StatusCode;
 use weir_http1::{Fields, Framing, RequestBody, RequestHead};
 
 use super::super::wire::{BodyReader, BodyWriter, ReadError, Timer, Wire, WriteFraming};
-use super::{AnswerBody, AnswerHead, ClientError};
+use super::{AnswerBody, AnswerHead, ClientError, reason_of};
 
 /// What a client may send ahead of its next request while this one is served.
 const READ_AHEAD: usize = 8 * 1024;
@@ -284,13 +283,4 @@ fn status_line(out: &mut Vec<u8>, status: u16, reason: Option<&[u8]>) {
     out.push(b' ');
     out.extend_from_slice(reason.unwrap_or_else(|| reason_of(status)));
     out.extend_from_slice(b"\r\n");
-}
-
-/// The standard reason phrase.
-fn reason_of(status: u16) -> &'static [u8] {
-    StatusCode::from_u16(status)
-        .ok()
-        .and_then(|status| status.canonical_reason())
-        .unwrap_or_default()
-        .as_bytes()
 }

@@ -28,6 +28,7 @@ pub(super) mod http1;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use http::StatusCode;
 use weir_http1::{Fields, RequestHead};
 
 /// The client can no longer be written to, or sent something that cannot be read.
@@ -67,6 +68,15 @@ pub(super) enum AnswerBody {
     Stream,
     /// A tunnel.
     Tunnel,
+}
+
+/// The standard reason phrase.
+pub(super) fn reason_of(status: u16) -> &'static [u8] {
+    StatusCode::from_u16(status)
+        .ok()
+        .and_then(|status| status.canonical_reason())
+        .unwrap_or_default()
+        .as_bytes()
 }
 
 /// One request of a client.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use weir_http1::{Asked, Framing, Name, ResponseHead};
 
 use super::super::clock;
-use super::super::downstream::{AnswerBody, AnswerHead};
+use super::super::downstream::{AnswerBody, AnswerHead, reason_of};
 use super::super::forward::plain_trailers;
 use super::turn::Turn;
 use super::{Exchange, Failure};
@@ -138,9 +138,12 @@ impl Exchange<'_> {
         self.close_upstream = head.close;
         head.strip_hop_by_hop();
         let framing = head.framing;
+        let standard = reason_of(head.status);
         let mut answer = AnswerHead {
             status: head.status,
-            reason: Some(head.reason),
+            reason: Some(head.reason())
+                .filter(|reason| *reason != standard)
+                .map(<[u8]>::to_vec),
             fields: head.fields,
             body: match framing {
                 _ if head.status == 101 => AnswerBody::Tunnel,

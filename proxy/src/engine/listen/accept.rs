@@ -18,8 +18,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 use super::super::conn;
-use super::super::request::Shared;
 use super::super::room::TRY_AGAIN;
+use super::super::shared::Shared;
 use super::super::slots::Side;
 use super::queue::{Accepted, Next, Queue};
 
