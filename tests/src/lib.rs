@@ -13,6 +13,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 pub mod admin;
+pub mod authority;
 pub mod backlog;
 pub mod browser;
 pub mod client;
@@ -29,6 +30,7 @@ pub mod wait;
 pub mod weir;
 
 pub use admin::Admin;
+pub use authority::Authority;
 pub use backlog::FullBacklog;
 pub use client::Conn;
 pub use clients::Clients;

@@ -73,7 +73,7 @@ impl Weir {
         self.listeners[0]
     }
 
-    /// Every listener, in the order of the configuration.
+    /// Every listener with a port, in the order of the configuration.
     pub fn listeners(&self) -> &[SocketAddr] {
         &self.listeners
     }
@@ -269,10 +269,12 @@ async fn ready(process: &mut Process, dir: &std::path::Path) -> (Vec<SocketAddr>
     .await;
     let told: Value = serde_json::from_slice(&told).unwrap();
     let address = |value: &Value| value.as_str().unwrap().parse().unwrap();
+    // Unix sockets have no port to tell.
     let listeners = told["listeners"]
         .as_array()
         .unwrap()
         .iter()
+        .filter(|it| !it.as_str().unwrap().starts_with("unix:"))
         .map(address)
         .collect();
     (listeners, address(&told["admin"]))

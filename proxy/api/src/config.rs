@@ -7,6 +7,7 @@ mod document;
 mod error;
 mod listener;
 mod parse;
+mod transport;
 
 use std::{
     collections::BTreeMap,
@@ -19,10 +20,11 @@ use serde::Deserialize;
 
 pub use error::{ConfigError, ConfigErrors, Position};
 pub use listener::{
-    BadListenAddress, CertificateFiles, ClientAuth, ListenAddress, ListenerTls, TlsVersion,
-    UNIX_PREFIX, unix_path,
+    BadListenAddress, CertificateFiles, ClientAuth, ListenAddress, Listener, ListenerTls,
+    TlsVersion, UNIX_PREFIX, unix_path,
 };
-pub use parse::{load, parse, read};
+pub use parse::{load, locate, parse, read};
+pub use transport::{ProxyProtocol, Transport, UpstreamTls};
 
 use crate::{
     settings::{ClientLimits, Compression, Connections, RateLimit, Settings, Timeouts, Upstream},
@@ -45,6 +47,10 @@ pub struct Config {
     pub access_log: AccessLog,
     /// Which requests go to which upstream (`[[route]]`), as in the file; never empty.
     pub routes: Vec<Route>,
+    /// How connections to the servers of each upstream are made.
+    pub transports: BTreeMap<String, Transport>,
+    /// The folder that relative paths of certificates and keys start from: that of the file.
+    pub folder: PathBuf,
     settings: Settings,
 }
 
@@ -63,7 +69,7 @@ impl Config {
             ("server", self.server == other.server),
             ("admin", self.admin == other.admin),
             ("resolver", self.resolver == other.resolver),
-            ("listener", self.listeners == other.listeners),
+            ("listener", same_sockets(&self.listeners, &other.listeners)),
             ("access_log", self.access_log == other.access_log),
             ("route", self.routes == other.routes),
         ]
@@ -71,6 +77,15 @@ impl Config {
         .filter_map(|(name, same)| (!same).then_some(name))
         .collect()
     }
+}
+
+/// Whether two lists of listeners ask for the same sockets; what certificates they show may differ.
+fn same_sockets(one: &[Listener], other: &[Listener]) -> bool {
+    let bare = |listener: &Listener| Listener {
+        tls: listener.tls.as_ref().map(|_| ListenerTls::default()),
+        ..listener.clone()
+    };
+    one.iter().map(bare).eq(other.iter().map(bare))
 }
 
 /// The process (`[server]`).
@@ -167,14 +182,6 @@ impl Default for Resolver {
             timeout: Duration::from_secs(5),
         }
     }
-}
-
-/// Where clients connect (`[[listener]]`).
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Listener {
-    /// Address and port (nginx: `listen`); port 0 asks for any free one.
-    pub address: SocketAddr,
 }
 
 /// The access log (`[access_log]`).
@@ -291,11 +298,32 @@ struct File {
     #[serde(default)]
     rate_limit: BTreeMap<String, RateLimit>,
     #[serde(default)]
-    upstream: BTreeMap<String, Upstream>,
+    upstream: BTreeMap<String, UpstreamTable>,
+}
+
+/// `[upstream.NAME]`: live settings, and what is not.
+#[derive(Deserialize)]
+struct UpstreamTable {
+    #[serde(flatten)]
+    live: Upstream,
+    #[serde(default)]
+    tls: Option<UpstreamTls>,
+    #[serde(default)]
+    proxy_protocol: Option<ProxyProtocol>,
 }
 
 impl From<File> for Config {
     fn from(file: File) -> Self {
+        let mut transports = BTreeMap::new();
+        let mut upstream = BTreeMap::new();
+        for (name, table) in file.upstream {
+            let transport = Transport {
+                tls: table.tls,
+                proxy_protocol: table.proxy_protocol,
+            };
+            transports.insert(name.clone(), transport);
+            upstream.insert(name, table.live);
+        }
         Self {
             server: file.server,
             admin: file.admin,
@@ -303,13 +331,15 @@ impl From<File> for Config {
             listeners: file.listener,
             access_log: file.access_log,
             routes: file.route,
+            transports,
+            folder: PathBuf::new(),
             settings: Settings {
                 connections: file.connections,
                 timeouts: file.timeouts,
                 client: file.client,
                 compression: file.compression,
                 rate_limit: file.rate_limit,
-                upstream: file.upstream,
+                upstream,
             },
         }
     }

@@ -13,6 +13,7 @@ pub mod patch;
 pub mod reference;
 mod rules;
 mod text;
+mod transport;
 mod upstream;
 
 pub use check::check;

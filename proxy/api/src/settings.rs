@@ -9,7 +9,6 @@ mod key;
 mod networks;
 mod problem;
 mod statuses;
-mod tls;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -22,7 +21,6 @@ pub(crate) use networks::parse as parse_network;
 pub use problem::{Path, Problem, Problems, Step, Subject};
 pub(crate) use statuses::ALLOWED as STATUSES_ALLOWED;
 pub use statuses::Statuses;
-pub use tls::{ProxyProtocol, UpstreamTls};
 
 use crate::{
     schema,

@@ -41,6 +41,17 @@ fn the_configurations_are_good_and_the_documented_ones() {
     }
 }
 
+#[test]
+fn the_configuration_with_tls_is_good() {
+    let file = shipped("config/proxy-tls.toml");
+    let config = config::load(&file).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.listeners.len(), 3);
+    assert_eq!(config.folder, file.parent().unwrap());
+    let tls = config.listeners[1].tls.as_ref().unwrap();
+    assert_eq!(tls.client_auth, config::ClientAuth::Required);
+    assert!(config.transports["api"].tls.as_ref().unwrap().verify);
+}
+
 /// Run with `WEIR_UPDATE_DOCS=1` to print the tables into the file.
 #[test]
 fn the_reference_has_every_setting() {

@@ -41,6 +41,8 @@ pub enum Name {
     Upgrade,
     UserAgent,
     Vary,
+    XClientCertFingerprint,
+    XClientCertSubject,
     XForwardedFor,
     XForwardedHost,
     XForwardedProto,
@@ -115,6 +117,8 @@ impl Name {
                 (b"x-forwarded-proto", Self::XForwardedProto),
             ],
             19 => &[(b"proxy-authorization", Self::ProxyAuthorization)],
+            21 => &[(b"x-client-cert-subject", Self::XClientCertSubject)],
+            25 => &[(b"x-client-cert-fingerprint", Self::XClientCertFingerprint)],
             _ => &[],
         };
         candidates

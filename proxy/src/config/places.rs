@@ -5,17 +5,22 @@ use std::path::Path;
 
 use rustix::fs::{Access, access};
 
-use super::Config;
+use super::{Config, ListenAddress};
 
 /// Folders whose subfolders the service manager makes when it starts the service (`RuntimeDirectory` of systemd).
 const MADE_AT_START: [&str; 2] = ["/run", "/var/run"];
 
 /// What `weir run` could not make: the setting, and why. A folder directly below `/run` may still be made.
 pub(super) fn unusable(config: &Config) -> Vec<(&'static str, String)> {
-    let files = [
+    let mut files = vec![
         ("admin.socket", config.admin.socket.as_deref(), true),
         ("server.pid_file", config.server.pid_file.as_deref(), false),
     ];
+    for listener in &config.listeners {
+        if let ListenAddress::Unix(path) = &listener.address {
+            files.push(("listener.address", Some(path), true));
+        }
+    }
     let mut problems = Vec::new();
     for (field, file, socket) in files {
         if let Some(file) = file

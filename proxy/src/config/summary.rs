@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Config, Route};
+use super::{ClientAuth, Config, Listener, Route, Transport};
 use weir_api::{
     settings::{Balance, HealthCheck, LimitKey, RateLimit, Server, Upstream},
     units::format_duration,
@@ -21,12 +21,13 @@ impl Summary {
         let settings = config.settings();
         let mut lines = Vec::new();
         for listener in &config.listeners {
-            lines.push(format!("listener   {}", listener.address));
+            lines.push(front(listener));
         }
         lines.push(format!("admin      {}", config.admin.listen));
         lines.extend(config.routes.iter().map(route));
         for (name, it) in &settings.upstream {
             lines.push(upstream(name, it));
+            lines.extend(config.transports.get(name).and_then(transport));
             lines.extend(checks(&it.health_check));
             lines.extend(it.servers.iter().map(server));
         }
@@ -45,6 +46,46 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.lines.iter().try_for_each(|line| writeln!(f, "{line}"))
     }
+}
+
+fn front(listener: &Listener) -> String {
+    let mut line = format!("listener   {}", listener.address);
+    if listener.proxy_protocol {
+        line += ", PROXY protocol from trusted proxies";
+    }
+    if let Some(tls) = &listener.tls {
+        let files = tls
+            .certificates
+            .iter()
+            .map(|it| it.cert.display().to_string());
+        let files = files.collect::<Vec<_>>().join(", ");
+        line += &format!(", TLS {} and later with {files}", tls.min_version.as_str());
+        if tls.client_auth != ClientAuth::Off {
+            line += &format!(", client certificates {}", tls.client_auth.as_str());
+        }
+    }
+    line
+}
+
+fn transport(transport: &Transport) -> Option<String> {
+    let mut parts = Vec::new();
+    if let Some(version) = transport.proxy_protocol {
+        parts.push(format!("PROXY protocol {}", version.as_str()));
+    }
+    if let Some(tls) = &transport.tls {
+        parts.push(match (&tls.ca, tls.verify) {
+            (_, false) => "TLS, UNVERIFIED (verify = false): whoever is in between can read and change everything".to_owned(),
+            (Some(ca), true) => format!("TLS, verified with {}", ca.display()),
+            (None, true) => "TLS, verified with the system's authorities".to_owned(),
+        });
+        if let Some(name) = &tls.server_name {
+            parts.push(format!("as {name}"));
+        }
+        if let Some(cert) = &tls.cert {
+            parts.push(format!("own certificate {}", cert.display()));
+        }
+    }
+    (!parts.is_empty()).then(|| format!("  connects {}", parts.join(", ")))
 }
 
 fn route(route: &Route) -> String {

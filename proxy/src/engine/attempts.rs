@@ -13,7 +13,7 @@ use super::exchange::{Done, Failure, Plan, Progress, exchange};
 use super::forward::Forward;
 use super::room::NoConnection;
 use super::snapshot::{RoutePlan, UpstreamPlan};
-use super::upstream::{ConnectError, UpstreamConn};
+use super::upstream::{ConnectError, Dial, UpstreamConn};
 use crate::limit::monotonic_ms;
 use crate::upstream::retry::{self, AttemptFailure, Attempted, FailedAttempt, Next, Verdict};
 use crate::upstream::{Pick, Tried};
@@ -42,7 +42,8 @@ impl Call<'_> {
             forward: Forward {
                 origin: self.origin,
                 id: id.as_str(),
-                scheme: "http",
+                scheme: self.peer.scheme(),
+                identity: self.peer.identity(),
                 upstream: route.upstream.state.name(),
                 body,
                 upgrade: head.upgrades().next().is_some(),
@@ -138,7 +139,7 @@ impl Call<'_> {
         if let Some(first_byte) = progress.first_byte {
             plan.metrics.latency.observe(first_byte.as_secs_f64());
         }
-        if done.keep_upstream && plan.keepalive > 0 {
+        if done.keep_upstream && plan.keepalive > 0 && plan.transport.is_reusable() {
             plan.pool.put(conn, plan.keepalive);
         }
         self.record.status = progress.status.unwrap_or(502);
@@ -248,18 +249,24 @@ impl Call<'_> {
         }
         self.record.tries += 1;
         // Boxed: most requests find a kept connection.
-        let conn = Box::pin(self.connect(pick)).await?;
+        let conn = Box::pin(self.connect(plan, pick)).await?;
         counters.opened.fetch_add(1, Ordering::Relaxed);
         plan.metrics.opened.inc();
         Ok(conn)
     }
 
-    async fn connect(&mut self, pick: &Pick) -> Result<UpstreamConn, Trouble> {
+    async fn connect(&mut self, plan: &UpstreamPlan, pick: &Pick) -> Result<UpstreamConn, Trouble> {
         let settings = &self.snapshot.settings;
         let started = Instant::now();
-        let connecting =
-            self.shared
-                .connect(pick.address(), settings.timeouts.connect, self.snapshot);
+        let dial = Dial {
+            address: pick.address(),
+            name: pick.name(),
+            transport: &plan.transport,
+            client: self.peer.origin(),
+        };
+        let connecting = self
+            .shared
+            .connect(&dial, settings.timeouts.connect, self.snapshot);
         let connected = if self.client.is_body_done() {
             tokio::select! {
                 biased;
@@ -284,7 +291,9 @@ impl Call<'_> {
             ConnectError::Exhausted(_) => Trouble::Full,
             ConnectError::NoPort(_) => Trouble::Failed(AttemptFailure::NoPort),
             ConnectError::Timeout => Trouble::Failed(AttemptFailure::ConnectTimeout),
-            ConnectError::Failed(_) => Trouble::Failed(AttemptFailure::Unreachable),
+            ConnectError::Failed(_) | ConnectError::Tls(_) => {
+                Trouble::Failed(AttemptFailure::Unreachable)
+            }
         })
     }
 

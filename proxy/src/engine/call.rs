@@ -1,6 +1,6 @@
 //! One request at work: routed, limited, forwarded, or answered here.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -10,12 +10,14 @@ use weir_http1::{Fields, Name, RequestBody, RequestHead};
 
 use super::downstream::{ClientError, Downstream};
 use super::forward::Origin;
+use super::peer::Peer;
 use super::request::Arrival;
 use super::respond::Own;
 use super::shared::Shared;
 use super::snapshot::{RoutePlan, Snapshot};
 use crate::limit::{Decision, KeySource, check_request, monotonic_ms, retry_after};
 use crate::observe::{RequestId, Stages};
+use crate::upstream::Endpoint;
 
 /// nginx's status for a client that closed the connection before its answer.
 const CLIENT_CLOSED: u16 = 499;
@@ -27,7 +29,7 @@ pub(super) struct Record {
     pub(super) status: u16,
     pub(super) body_bytes: u64,
     pub(super) route: Option<Arc<RoutePlan>>,
-    pub(super) server: Option<SocketAddr>,
+    pub(super) server: Option<Endpoint>,
     pub(super) tries: u32,
     pub(super) connect: Option<Duration>,
     pub(super) first_byte: Option<Duration>,
@@ -49,6 +51,7 @@ pub(super) struct Call<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) client: &'a mut Downstream,
     pub(super) arrival: Arrival,
+    pub(super) peer: &'a Peer,
     pub(super) origin: Origin,
     pub(super) record: Record,
 }
@@ -59,10 +62,11 @@ impl<'a> Call<'a> {
         snapshot: &'a Snapshot,
         client: &'a mut Downstream,
         arrival: Arrival,
+        peer: &'a Peer,
     ) -> Self {
         let trusted = &snapshot.settings.client.trusted_proxies;
         let fields = &client.head().fields;
-        let origin = Origin::find(arrival.peer.ip().to_canonical(), trusted, fields);
+        let origin = Origin::find(peer.address.ip().to_canonical(), trusted, fields);
         let given = fields
             .get(Name::XRequestId)
             .filter(|_| origin.trusted)
@@ -86,6 +90,7 @@ impl<'a> Call<'a> {
             snapshot,
             client,
             arrival,
+            peer,
             origin,
             record,
         }

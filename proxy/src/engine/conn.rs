@@ -16,13 +16,14 @@ use super::call::Fate;
 use super::downstream::Downstream;
 use super::downstream::http1::{After, Session};
 use super::linger;
+use super::peer::Peer;
 use super::request::{Arrival, serve};
 use super::respond::Own;
 use super::shared::Shared;
 use super::wire::{Socket, Timer, Wire};
 
 /// Serves the requests of a connection that has been admitted, until it closes.
-pub(super) async fn serve_client(shared: &Shared, socket: impl Into<Socket>, peer: SocketAddr) {
+pub(super) async fn serve_client(shared: &Shared, socket: impl Into<Socket>, peer: &Peer) {
     let mut wire = Wire::new(socket);
     let mut timer = Timer::default();
     let mut fresh = true;
@@ -44,17 +45,16 @@ async fn one_request(
     shared: &Shared,
     mut wire: Wire,
     mut timer: Timer,
-    peer: SocketAddr,
+    peer: &Peer,
 ) -> Option<(Wire, Timer)> {
     let arrival = Arrival {
-        peer,
         wall: SystemTime::now(),
         at: Instant::now(),
     };
     let head = match read_head(shared, &mut wire, &mut timer, arrival.at).await {
         Head::Complete(head) => head,
         Head::Refused(status) => {
-            refuse(shared, wire, timer, peer, status).await;
+            refuse(shared, wire, timer, peer.address, status).await;
             return None;
         }
         Head::Idle => return Some((wire, timer)),
@@ -62,7 +62,7 @@ async fn one_request(
     };
     let session = Session::new(wire, timer, *head);
     let mut client = Downstream::Http1(Box::new(session));
-    let fate = serve(shared, &mut client, arrival).await;
+    let fate = serve(shared, &mut client, arrival, peer).await;
     let Downstream::Http1(session) = client;
     match session.end(fate == Fate::Keep).await {
         After::Next(wire, timer) => Some((wire, timer)),

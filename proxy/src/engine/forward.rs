@@ -7,6 +7,8 @@ use ipnet::IpNet;
 use weir_api::config::HeaderChanges;
 use weir_http1::{Field, Fields, Name, RequestBody, RequestHead};
 
+use crate::tls::ClientIdentity;
+
 /// Header changes of a route, ready for use.
 #[derive(Debug, Clone, Default)]
 pub(super) struct HeaderOps {
@@ -108,6 +110,8 @@ pub(super) struct Forward<'a> {
     pub(super) origin: Origin,
     pub(super) id: &'a str,
     pub(super) scheme: &'a str,
+    /// The holder of the client's certificate.
+    pub(super) identity: Option<&'a ClientIdentity>,
     /// Name of the upstream: the `Host` of a request that has none (nginx: `$proxy_host`).
     pub(super) upstream: &'a str,
     pub(super) body: RequestBody,
@@ -196,6 +200,25 @@ fn forwarding(out: &mut Vec<u8>, req: &RequestHead, fwd: &Forward<'_>) {
             field(out, b"X-Forwarded-Host", host);
         }
     }
+    let identity = fwd.identity;
+    for (id, name, own) in [
+        (
+            Name::XClientCertSubject,
+            "X-Client-Cert-Subject",
+            identity.map(|it| it.subject.as_bytes()),
+        ),
+        (
+            Name::XClientCertFingerprint,
+            "X-Client-Cert-Fingerprint",
+            identity.map(|it| it.fingerprint.as_bytes()),
+        ),
+    ] {
+        if let Some(value) = own.or_else(|| claimed(id))
+            && missing(&name.to_ascii_lowercase().into_bytes())
+        {
+            field(out, name.as_bytes(), value);
+        }
+    }
 }
 
 fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
@@ -222,7 +245,9 @@ fn is_ours(field: Field<'_>, body: RequestBody) -> bool {
         | Name::XRealIp
         | Name::XForwardedFor
         | Name::XForwardedProto
-        | Name::XForwardedHost => true,
+        | Name::XForwardedHost
+        | Name::XClientCertSubject
+        | Name::XClientCertFingerprint => true,
         // It speaks of trailers, which only such a body has.
         Name::Trailer => body != RequestBody::Stream,
         _ => false,
@@ -297,6 +322,7 @@ mod tests {
             origin,
             id: "0123",
             scheme: "http",
+            identity: None,
             upstream: "api",
             body: RequestBody::None,
             upgrade: req.upgrades().next().is_some(),
@@ -310,6 +336,7 @@ mod tests {
     fn what_a_stranger_claims_is_not_passed_on() {
         let req = request(
             "GET /a?b HTTP/1.1\r\nhost: x\r\nx-forwarded-for: 6.6.6.6\r\nx-real-ip: 6.6.6.6\r\n\
+             x-client-cert-subject: CN=root\r\nX-Client-Cert-Fingerprint: 00\r\n\
              x-forwarded-proto: https\r\nx-request-id: mine\r\nconnection: x-hop, keep-alive, authorization\r\n\
              x-hop: 1\r\nauthorization: Bearer t\r\naccept: */*\r\n\r\n",
         );

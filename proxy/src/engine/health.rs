@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,8 +14,8 @@ use super::probe::Probe;
 use super::shared::Shared;
 use super::snapshot::UpstreamPlan;
 use crate::limit::monotonic_ms;
-use crate::upstream::ServerState;
 use crate::upstream::health::{Change, CheckResult, Schedule, Thresholds};
+use crate::upstream::{Endpoint, ServerState};
 
 /// A server, told apart from others by what is known about it.
 #[derive(Debug, Clone)]
@@ -27,7 +26,7 @@ struct Key(Arc<ServerState>);
 struct Target {
     upstream: Arc<UpstreamPlan>,
     server: Arc<ServerState>,
-    address: SocketAddr,
+    address: Endpoint,
     /// As the metrics and the log name it.
     label: String,
     probe: Probe,
@@ -108,7 +107,7 @@ impl Checker {
     fn start(&mut self) {
         for (key, target) in self.schedule.start(Instant::now()) {
             let shared = Arc::clone(&self.shared);
-            let check = async move { target.probe.run(&shared).await };
+            let check = async move { target.probe.run(&shared, &target.upstream).await };
             let id = self.checks.spawn(check).id();
             self.keys.insert(id, key);
         }

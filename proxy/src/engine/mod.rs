@@ -20,6 +20,7 @@ mod forward;
 mod health;
 mod linger;
 mod listen;
+mod peer;
 mod probe;
 mod report;
 mod request;
@@ -28,11 +29,11 @@ mod room;
 mod shared;
 mod slots;
 mod snapshot;
+mod stream;
 mod upstream;
 mod wire;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -41,12 +42,12 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use pingora_runtime::Runtime;
 use tokio::sync::Notify;
-use weir_api::config::Config;
+use weir_api::config::{Config, ListenAddress};
 
 use self::descriptors::Descriptors;
-use self::listen::Listeners;
 use self::listen::accept::{Accepting, Acceptors};
-pub use self::listen::{BindError, Claim, handover};
+pub use self::listen::{BindError, Claim, ListenSocket, handover};
+use self::listen::{Listeners, Terms};
 use self::shared::Shared;
 use self::slots::Slots;
 use self::snapshot::Compiler;
@@ -57,6 +58,10 @@ use crate::observe::metrics::Metrics;
 use crate::settings::{Published, Refusal, Unresolved};
 use crate::upstream::Names;
 
+use crate::tls::{Credentials, Upstreams};
+
+/// How often the files of certificates and keys are looked at.
+const FILES_EVERY: Duration = Duration::from_secs(2);
 /// How often idle upstream connections are looked through.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// How long a drain leaves idle client connections open: a request that is on its way when the drain
@@ -95,6 +100,9 @@ pub struct Engine {
     shared: Arc<Shared>,
     listeners: Mutex<Listeners>,
     acceptors: Acceptors,
+    /// Of each listener, in the order of the configuration.
+    terms: Vec<Arc<Terms>>,
+    credentials: Arc<Credentials>,
     runtime: Mutex<Option<Runtime>>,
 }
 
@@ -105,12 +113,16 @@ impl Engine {
     /// [`StartError`], among others if a name cannot be looked up within `resolver.timeout`.
     pub fn new(
         config: &Config,
+        credentials: Arc<Credentials>,
         first: &Published,
         metrics: Arc<Metrics>,
         access_log: Option<AccessLog>,
     ) -> Result<Self, StartError> {
         let names = Names::new(&config.resolver).map_err(StartError::Names)?;
         let compiler = Compiler::new(Arc::clone(&metrics), names);
+        let plans = upstream::TransportPlan::all(&config.transports, &credentials.upstreams());
+        compiler.set_transports(plans);
+        credentials.warn();
         let snapshot = compiler
             .compile_waiting(first)
             .map_err(PublishError::from)?;
@@ -142,21 +154,25 @@ impl Engine {
         runtime
             .get_handle()
             .spawn(health::check_servers(Arc::clone(&shared)));
+        runtime.get_handle().spawn(follow_files(
+            Arc::clone(&credentials),
+            Arc::clone(&shared.metrics),
+        ));
+        let listeners = config.listeners.iter().enumerate();
+        let terms = listeners.map(|(n, it)| Arc::new(Terms::new(it, credentials.listener(n))));
         Ok(Self {
             shared,
             listeners: Mutex::default(),
             acceptors,
+            terms: terms.collect(),
+            credentials,
             runtime: Mutex::new(Some(runtime)),
         })
     }
 
-    /// Takes open sockets to listen on; [`Engine::accept`] accepts from them.
-    ///
-    /// # Errors
-    /// When the system does not tell the address of a socket.
-    pub fn listen(&self, sockets: Vec<TcpListener>) -> io::Result<()> {
-        *self.listeners.lock() = Listeners::new(sockets)?;
-        Ok(())
+    /// Takes open sockets to listen on, in the order of the configuration; [`Engine::accept`] accepts from them.
+    pub fn listen(&self, sockets: Vec<ListenSocket>) {
+        *self.listeners.lock() = Listeners::new(sockets);
     }
 
     /// Accepts connections, also again after [`Engine::stop_accepting`].
@@ -164,11 +180,16 @@ impl Engine {
     /// # Errors
     /// Want of descriptors.
     pub fn accept(&self) -> io::Result<()> {
-        let sockets = self.listeners.lock().handles()?;
+        let sockets = {
+            let mut listeners = self.listeners.lock();
+            let sockets = listeners.handles()?;
+            listeners.keep_files();
+            sockets
+        };
         self.shared.draining.store(false, Ordering::Release);
         self.shared.closing.store(false, Ordering::Release);
-        let sockets = sockets.into_iter().map(|(_, socket)| socket);
-        self.acceptors.start(sockets.collect());
+        let listeners = sockets.into_iter().zip(self.terms.iter().cloned());
+        self.acceptors.start(listeners.collect());
         Ok(())
     }
 
@@ -176,11 +197,12 @@ impl Engine {
     pub fn stop_accepting(&self) {
         self.shared.draining.store(true, Ordering::Release);
         self.acceptors.close(Accepting::HandedOver);
+        self.listeners.lock().leave_files();
     }
 
     /// Where clients can connect, in the order of the file.
     #[must_use]
-    pub fn addresses(&self) -> Vec<SocketAddr> {
+    pub fn addresses(&self) -> Vec<ListenAddress> {
         self.listeners.lock().addresses()
     }
 
@@ -188,7 +210,7 @@ impl Engine {
     ///
     /// # Errors
     /// Want of descriptors.
-    pub fn sockets(&self) -> io::Result<Vec<(SocketAddr, TcpListener)>> {
+    pub fn sockets(&self) -> io::Result<Vec<ListenSocket>> {
         self.listeners.lock().handles()
     }
 
@@ -214,6 +236,37 @@ impl Engine {
     /// [`PublishError`] for the first that cannot be looked up.
     pub fn look_up(&self, servers: &[Unresolved]) -> Result<(), PublishError> {
         Ok(self.shared.compiler.look_up(servers)?)
+    }
+
+    /// Takes over the certificates of listeners, and how connections to servers are made, of a file that is being
+    /// reloaded, and lets `publish` put the rest of it in force. Everything is as it was if that fails.
+    ///
+    /// # Errors
+    /// What is wrong with the certificates; or the error of `publish`.
+    pub fn reload_with<T>(
+        &self,
+        config: &Config,
+        upstreams: Upstreams,
+        publish: impl FnOnce() -> Result<T, String>,
+    ) -> Result<T, String> {
+        let plans = upstream::TransportPlan::all(&config.transports, &upstreams);
+        let old = self.shared.compiler.set_transports(plans);
+        let done = publish().inspect_err(|_| {
+            self.shared.compiler.set_transports(old);
+            // Something else may have been published meanwhile.
+            self.shared.refresh();
+        })?;
+        self.credentials.set_upstreams(upstreams);
+        if let Err(problems) = self.credentials.replace_listeners(&config.listeners) {
+            tracing::error!(%problems, "the old certificates stay in use");
+        }
+        Ok(done)
+    }
+
+    /// Certificates and keys in use.
+    #[must_use]
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
     }
 
     /// Opens the access log anew, after it has been rotated.
@@ -260,6 +313,20 @@ impl Engine {
             log.close();
         }
         Some(cut)
+    }
+}
+
+/// Reads certificates and keys again when their files change, and tells how long they are good for.
+async fn follow_files(credentials: Arc<Credentials>, metrics: Arc<Metrics>) {
+    let mut tick = tokio::time::interval(FILES_EVERY);
+    loop {
+        tick.tick().await;
+        let (credentials, metrics) = (Arc::clone(&credentials), Arc::clone(&metrics));
+        // Reading files blocks.
+        let reading = tokio::task::spawn_blocking(move || credentials.refresh(&metrics.tls));
+        if reading.await.is_err() {
+            tracing::error!("reading certificates failed");
+        }
     }
 }
 

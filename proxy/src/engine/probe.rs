@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::Method;
@@ -10,7 +9,10 @@ use weir_api::settings::{HealthCheck, Statuses};
 
 use super::shared::Shared;
 use super::slots::Side;
-use super::upstream::{ConnectError, HeadError, UpstreamConn};
+use super::snapshot::UpstreamPlan;
+use super::upstream::{ConnectError, Dial, HeadError, UpstreamConn};
+use crate::proxy_protocol::Origin;
+use crate::upstream::Endpoint;
 use crate::upstream::health::CheckResult;
 use weir_http1::{Asked, Framing, RequestBody, ResponseHead};
 
@@ -22,7 +24,9 @@ const MAX_BODY: usize = 64 * 1024;
 /// What is asked of a server, and which answers are good.
 #[derive(Debug)]
 pub(super) struct Probe {
-    address: SocketAddr,
+    address: Endpoint,
+    /// As written in the settings.
+    name: String,
     request: Vec<u8>,
     timeout: Duration,
     status: Statuses,
@@ -30,13 +34,16 @@ pub(super) struct Probe {
 
 impl Probe {
     /// The check of the server that is written as `name` in the settings; none: `check` has no path.
-    pub(super) fn new(check: &HealthCheck, name: &str, mut address: SocketAddr) -> Option<Self> {
+    pub(super) fn new(check: &HealthCheck, name: &str, mut address: Endpoint) -> Option<Self> {
         let path = check.path.as_deref()?;
         let mut host = name.to_owned();
         if let Some(port) = check.port {
             address.set_port(port);
             let bare = name.rsplit_once(':').map_or(name, |(host, _)| host);
             host = format!("{bare}:{port}");
+        }
+        if matches!(address, Endpoint::Unix(_)) {
+            "localhost".clone_into(&mut host);
         }
         let host = check.host.as_ref().unwrap_or(&host);
         let request = format!(
@@ -45,6 +52,7 @@ impl Probe {
         );
         Some(Self {
             address,
+            name: name.to_owned(),
             request: request.into_bytes(),
             timeout: check.timeout,
             status: check.status.clone(),
@@ -53,10 +61,14 @@ impl Probe {
 
     /// Connects, asks, and waits for an answer's head, all within the time for it. The rest of the answer is read
     /// as far as that time and a bound allow. Returns what came of it, and when.
-    pub(super) async fn run(&self, shared: &Shared) -> (CheckResult, Duration) {
+    pub(super) async fn run(
+        &self,
+        shared: &Shared,
+        upstream: &UpstreamPlan,
+    ) -> (CheckResult, Duration) {
         let started = tokio::time::Instant::now();
         let until = started + self.timeout;
-        let asked = tokio::time::timeout_at(until, self.ask(shared)).await;
+        let asked = tokio::time::timeout_at(until, self.ask(shared, upstream)).await;
         let took = started.elapsed();
         let result = match asked {
             Err(_) => CheckResult::Timeout(self.timeout),
@@ -74,13 +86,24 @@ impl Probe {
         (result, took)
     }
 
-    async fn ask(&self, shared: &Shared) -> Result<(UpstreamConn, ResponseHead), CheckResult> {
+    async fn ask(
+        &self,
+        shared: &Shared,
+        upstream: &UpstreamPlan,
+    ) -> Result<(UpstreamConn, ResponseHead), CheckResult> {
         // Counted like every connection, and never refused: a proxy that is full must not find its servers ill.
         let slot = shared.slots.take_anyway(Side::Upstream);
-        let connecting = shared.connector.connect(self.address, self.timeout, slot);
+        let dial = Dial {
+            address: self.address,
+            name: &self.name,
+            transport: &upstream.transport,
+            client: Origin::Local,
+        };
+        let connecting = shared.connector.connect(&dial, self.timeout, slot);
         let mut conn = connecting.await.map_err(|e| match e {
             ConnectError::Timeout => CheckResult::Timeout(self.timeout),
             ConnectError::Failed(why) => CheckResult::Connect(format!("cannot connect: {why}")),
+            ConnectError::Tls(why) => CheckResult::Connect(format!("TLS: {why}")),
             ConnectError::Exhausted(why) | ConnectError::NoPort(why) => {
                 CheckResult::Skipped(why.to_string())
             }
@@ -134,7 +157,7 @@ async fn read_out(mut conn: UpstreamConn, framing: Framing) {
 mod tests {
     use super::*;
 
-    fn request(check: HealthCheck, name: &str) -> (SocketAddr, String) {
+    fn request(check: HealthCheck, name: &str) -> (Endpoint, String) {
         let probe = Probe::new(&check, name, "127.0.0.1:8000".parse().unwrap()).unwrap();
         (probe.address, String::from_utf8(probe.request).unwrap())
     }

@@ -1,12 +1,12 @@
 //! A request from its head to its log line.
 
-use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
 use weir_http1::Name;
 
 use super::call::{Call, Fate, Record};
 use super::downstream::Downstream;
+use super::peer::{Peer, Secure};
 use super::shared::Shared;
 use super::snapshot::Snapshot;
 use crate::observe::access_log::Entry;
@@ -14,21 +14,25 @@ use crate::observe::access_log::Entry;
 /// How a request came in.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Arrival {
-    pub(super) peer: SocketAddr,
     pub(super) wall: SystemTime,
     pub(super) at: Instant,
 }
 
 /// Handles one request, from its head to its log line. Returns what becomes of the connection.
-pub(super) async fn serve(shared: &Shared, client: &mut Downstream, arrival: Arrival) -> Fate {
+pub(super) async fn serve(
+    shared: &Shared,
+    client: &mut Downstream,
+    arrival: Arrival,
+    peer: &Peer,
+) -> Fate {
     let snapshot = shared.snapshot.load_full();
     let _in_flight = InFlight::new(shared);
     let (fate, record) = {
-        let mut call = Call::new(shared, &snapshot, client, arrival);
+        let mut call = Call::new(shared, &snapshot, client, arrival, peer);
         let fate = call.run().await;
         call.settle(fate)
     };
-    finish_record(shared, &snapshot, client, &record, arrival);
+    finish_record(shared, &snapshot, client, &record, arrival, peer);
     fate
 }
 
@@ -54,6 +58,7 @@ fn finish_record(
     client: &Downstream,
     record: &Record,
     arrival: Arrival,
+    peer: &Peer,
 ) {
     let duration = arrival.at.elapsed();
     match &record.route {
@@ -92,6 +97,7 @@ fn finish_record(
         error: record.error.as_deref(),
         user_agent: text(Name::UserAgent),
         referer: text(Name::Referer),
+        tls: peer.tls.as_deref().map(Secure::entry),
         revision: snapshot.revision,
     });
 }

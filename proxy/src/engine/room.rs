@@ -1,7 +1,6 @@
 //! Room for one more connection when `connections.max` is reached: whoever is idle gives way
 //! (`docs/decisions/0005-at-the-connection-limit.md`).
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -9,7 +8,7 @@ use tokio::time::Instant;
 use super::shared::Shared;
 use super::slots::{Side, Slot};
 use super::snapshot::Snapshot;
-use super::upstream::{ConnectError, UpstreamConn};
+use super::upstream::{ConnectError, Dial, UpstreamConn};
 
 /// For how long a new connection waits for the descriptors of idle ones.
 const DESCRIPTOR_WITHIN: Duration = Duration::from_millis(250);
@@ -51,7 +50,7 @@ impl Shared {
     /// idle connections give way.
     pub(super) async fn connect(
         &self,
-        address: SocketAddr,
+        dial: &Dial<'_>,
         limit: Duration,
         snapshot: &Snapshot,
     ) -> Result<UpstreamConn, NoConnection> {
@@ -59,7 +58,7 @@ impl Shared {
         loop {
             let slot = self.room(Side::Upstream, snapshot).await;
             let slot = slot.ok_or(NoConnection::Full)?;
-            match self.connector.connect(address, limit, slot).await {
+            match self.connector.connect(dial, limit, slot).await {
                 Err(ConnectError::Exhausted(_)) if Instant::now() < deadline && self.make_way() => {
                     self.slots.freed_within(TRY_AGAIN).await;
                 }

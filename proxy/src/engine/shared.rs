@@ -96,6 +96,7 @@ impl Shared {
             error: Some("request refused before routing"),
             user_agent: b"",
             referer: b"",
+            tls: None,
             revision: self.snapshot.load().revision,
         });
     }

@@ -9,12 +9,12 @@ use weir_api::config::Route;
 use weir_api::settings::{HealthCheck, Retry, Settings};
 
 use super::forward::HeaderOps;
-use super::upstream::IdlePool;
+use super::upstream::{IdlePool, TransportPlan};
 use crate::limit::{Limit, Zones};
 use crate::observe::metrics::{Metrics, RouteMetrics, UpstreamMetrics};
 use crate::route::RouteTable;
 use crate::settings::{Published, Unresolved};
-use crate::upstream::{Names, Registry, Resolved, UpstreamState};
+use crate::upstream::{Endpoint, Names, Registry, Resolved, UpstreamState};
 
 /// Everything a request needs to know, fixed for its whole life.
 #[derive(Debug)]
@@ -54,6 +54,8 @@ pub(super) struct RoutePlan {
 pub(super) struct UpstreamPlan {
     pub(super) state: Arc<UpstreamState>,
     pub(super) pool: Arc<IdlePool>,
+    /// How connections to its servers are made.
+    pub(super) transport: Arc<TransportPlan>,
     pub(super) keepalive: usize,
     pub(super) keepalive_timeout: Duration,
     pub(super) retry: Retry,
@@ -78,6 +80,9 @@ pub(crate) enum CompileError {
     NoLimit { route: String, limit: String },
 }
 
+/// How connections to the servers of each upstream are made, by its name; one that is not here is plain.
+pub(super) type Transports = HashMap<String, Arc<TransportPlan>>;
+
 /// Makes snapshots, and owns what outlives them: server states, limit zones, idle connections.
 pub(super) struct Compiler {
     registry: Registry,
@@ -89,7 +94,9 @@ pub(super) struct Compiler {
 
 #[derive(Default)]
 struct Kept {
-    pools: HashMap<String, Arc<IdlePool>>,
+    /// With how the connections in it were made.
+    pools: HashMap<String, (Arc<TransportPlan>, Arc<IdlePool>)>,
+    transports: Transports,
     routes: HashMap<String, Arc<RouteMetrics>>,
 }
 
@@ -102,6 +109,12 @@ impl Compiler {
             metrics,
             kept: Mutex::default(),
         }
+    }
+
+    /// How connections to the servers of each upstream are made, from the next [`Compiler::compile`] on. Returns
+    /// what has been so far.
+    pub(super) fn set_transports(&self, transports: Transports) -> Transports {
+        std::mem::replace(&mut self.kept.lock().transports, transports)
     }
 
     /// The names of servers.
@@ -143,8 +156,9 @@ impl Compiler {
     pub(super) fn follow(&self, snapshot: &Snapshot) {
         let upstreams = snapshot.settings.upstream.values();
         let servers = upstreams.flat_map(|upstream| &upstream.servers);
+        let named = servers.filter(|server| Endpoint::unix(&server.address).is_none());
         self.names
-            .follow(servers.map(|server| server.address.as_str()));
+            .follow(named.map(|server| server.address.as_str()));
     }
 
     /// The addresses of every server by upstream.
@@ -159,8 +173,15 @@ impl Compiler {
         for (name, upstream) in &settings.upstream {
             let mut servers = Vec::with_capacity(upstream.servers.len());
             for server in &upstream.servers {
+                if let Some(unix) = Endpoint::unix(&server.address) {
+                    servers.push((server.clone(), vec![unix]));
+                    continue;
+                }
                 match self.names.addresses(&server.address) {
-                    Some(addresses) => servers.push((server.clone(), addresses)),
+                    Some(addresses) => {
+                        let endpoints = addresses.into_iter().map(Endpoint::from);
+                        servers.push((server.clone(), endpoints.collect()));
+                    }
                     None => unresolved.push(Unresolved {
                         upstream: name.clone(),
                         address: server.address.clone(),
@@ -200,9 +221,11 @@ impl Compiler {
             .iter()
             .map(|(name, upstream)| {
                 let servers = resolved.remove(name).unwrap_or_default();
+                let (transport, pool) = kept.pool(name);
                 let plan = UpstreamPlan {
+                    transport,
+                    pool,
                     state: self.registry.apply(name, upstream, &servers),
-                    pool: Arc::clone(kept.pools.entry(name.clone()).or_default()),
                     keepalive: upstream.keepalive as usize,
                     keepalive_timeout: upstream.keepalive_timeout,
                     retry: upstream.retry.clone(),
@@ -238,6 +261,18 @@ impl Compiler {
 }
 
 impl Kept {
+    /// The connections to an upstream's servers that are idle; none of them was made in another way than now.
+    fn pool(&mut self, name: &str) -> (Arc<TransportPlan>, Arc<IdlePool>) {
+        let transport = self.transports.get(name).cloned().unwrap_or_default();
+        let pool = match self.pools.get(name) {
+            Some((same, pool)) if *same == transport => Arc::clone(pool),
+            _ => Arc::default(),
+        };
+        let entry = (transport, pool);
+        self.pools.insert(name.to_owned(), entry.clone());
+        entry
+    }
+
     fn route(&mut self, metrics: &Metrics, name: &str) -> Arc<RouteMetrics> {
         let entry = self.routes.entry(name.to_owned());
         Arc::clone(entry.or_insert_with(|| Arc::new(metrics.route(name))))

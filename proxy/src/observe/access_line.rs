@@ -1,12 +1,13 @@
 //! One line of the access log.
 
 use std::io::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
 
 use super::stages::Stages;
+use crate::upstream::Endpoint;
 
 /// What a line tells of a request.
 #[derive(Debug, Clone)]
@@ -34,7 +35,7 @@ pub struct Entry<'a> {
     /// Route, if one matched.
     pub route: Option<&'a str>,
     /// The server that answered, or was tried last.
-    pub server: Option<SocketAddr>,
+    pub server: Option<Endpoint>,
     /// Servers tried.
     pub tries: u32,
     /// Opening the connection to the server; zero on a kept one.
@@ -51,8 +52,25 @@ pub struct Entry<'a> {
     pub user_agent: &'a [u8],
     /// `Referer`.
     pub referer: &'a [u8],
+    /// What was agreed on in the TLS handshake; none in the clear.
+    pub tls: Option<TlsEntry<'a>>,
     /// Settings revision that the request saw.
     pub revision: u64,
+}
+
+/// What a line tells of TLS.
+#[derive(Debug, Clone, Copy)]
+pub struct TlsEntry<'a> {
+    /// `1.2` or `1.3`.
+    pub version: &'a str,
+    /// The cipher suite.
+    pub cipher: &'a str,
+    /// The name that the client asked for.
+    pub server_name: Option<&'a str>,
+    /// Whether an earlier session goes on.
+    pub resumed: bool,
+    /// Subject (RFC 4514) and SHA-256 of the client's certificate.
+    pub client: Option<(&'a str, &'a str)>,
 }
 
 /// The second as text, made once a second.
@@ -104,7 +122,15 @@ pub(super) fn json_line(out: &mut Vec<u8>, e: &Entry<'_>, second: &str, millis: 
         json_string(out, route.as_bytes());
     }
     if let Some(server) = e.server {
-        let _ = write!(out, r#","server":"{server}","tries":{}"#, e.tries);
+        out.extend_from_slice(br#","server":"#);
+        match server {
+            Endpoint::Inet(address) => {
+                let _ = write!(out, "\"{address}\"");
+            }
+            // A path may hold anything.
+            unix @ Endpoint::Unix(_) => json_string(out, unix.to_string().as_bytes()),
+        }
+        let _ = write!(out, r#","tries":{}"#, e.tries);
     }
     if let Some(connect) = e.connect {
         out.extend_from_slice(br#","connect_ms":"#);
@@ -129,9 +155,31 @@ pub(super) fn json_line(out: &mut Vec<u8>, e: &Entry<'_>, second: &str, millis: 
         out.extend_from_slice(br#","error":"#);
         json_string(out, error.as_bytes());
     }
+    if let Some(tls) = e.tls {
+        json_tls(out, &tls);
+    }
     out.extend_from_slice(br#","user_agent":"#);
     json_string(out, e.user_agent);
     let _ = writeln!(out, r#","revision":{}}}"#, e.revision);
+}
+
+fn json_tls(out: &mut Vec<u8>, tls: &TlsEntry<'_>) {
+    let _ = write!(
+        out,
+        r#","tls":{{"version":"{}","cipher":"{}","resumed":{}"#,
+        tls.version, tls.cipher, tls.resumed
+    );
+    if let Some(name) = tls.server_name {
+        out.extend_from_slice(br#","server_name":"#);
+        json_string(out, name.as_bytes());
+    }
+    if let Some((subject, fingerprint)) = tls.client {
+        out.extend_from_slice(br#","client_subject":"#);
+        json_string(out, subject.as_bytes());
+        out.extend_from_slice(br#","client_fingerprint":"#);
+        json_string(out, fingerprint.as_bytes());
+    }
+    out.push(b'}');
 }
 
 /// Milliseconds with three decimals.
@@ -231,6 +279,13 @@ pub(super) mod tests {
             error: None,
             user_agent: b"curl",
             referer: b"",
+            tls: Some(TlsEntry {
+                version: "1.3",
+                cipher: "TLS13_AES_128_GCM_SHA256",
+                server_name: Some("x"),
+                resumed: true,
+                client: Some((r"CN=a\, b", "00ff")),
+            }),
             revision: 7,
         }
     }
@@ -252,6 +307,9 @@ pub(super) mod tests {
             [20, 114, 1_000, 100],
             "they add up to the duration"
         );
+        assert_eq!(line["tls"]["version"], "1.3");
+        assert_eq!(line["tls"]["resumed"], true);
+        assert_eq!(line["tls"]["client_subject"], r"CN=a\, b");
         assert_eq!(line["revision"], 7);
     }
 

@@ -10,8 +10,8 @@ use std::sync::atomic::AtomicU64;
 
 use weir_api::units::ByteSize;
 
-pub use super::access_line::Entry;
 use super::access_line::{Clock, json_line, text_line};
+pub use super::access_line::{Entry, TlsEntry};
 use super::log::{Limits, LogWriter, Sink};
 
 /// Most bytes waiting; lines beyond are dropped and counted.

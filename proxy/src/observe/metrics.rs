@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::check_metrics::CheckMetrics;
 use super::name_metrics::NameMetrics;
 use super::process::ProcessMetrics;
+use super::tls_metrics::TlsMetrics;
 use parking_lot::Mutex;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
@@ -40,6 +41,8 @@ pub struct Metrics {
     pub checks: CheckMetrics,
     /// Look-ups of servers' names.
     pub names: NameMetrics,
+    /// TLS and the PROXY protocol.
+    pub tls: TlsMetrics,
     connections: IntGaugeVec,
     most_connections: IntGauge,
     /// Client connections refused because `connections.max` was reached.
@@ -193,6 +196,7 @@ impl Metrics {
             )?,
             checks: CheckMetrics::new(r)?,
             names: NameMetrics::new(r)?,
+            tls: TlsMetrics::new(r)?,
             connections: gauges(
                 r,
                 "weir_connections",

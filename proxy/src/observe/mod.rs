@@ -12,6 +12,7 @@ pub mod profile;
 mod request_id;
 mod stages;
 pub mod stats;
+pub mod tls_metrics;
 
 pub use request_id::{RequestId, RequestIds};
 pub use stages::{ServerTiming, Stages};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde_json::json;
 use tracing::error;
-use weir_proxy::config::Config;
+use weir_proxy::config::{Config, ListenAddress};
 
 use crate::cli::RunArgs;
 
@@ -60,11 +60,11 @@ pub(super) fn pid_file(config: &Config) -> anyhow::Result<Option<Pending>> {
 /// The ports file, if there is to be one.
 pub(super) fn ports_file(
     args: &RunArgs,
-    listeners: &[SocketAddr],
+    listeners: &[ListenAddress],
     admin: SocketAddr,
 ) -> anyhow::Result<Option<Pending>> {
     let write = |file: &PathBuf| {
-        let listeners: Vec<String> = listeners.iter().map(SocketAddr::to_string).collect();
+        let listeners: Vec<String> = listeners.iter().map(ListenAddress::to_string).collect();
         let text = json!({
             "listeners": listeners, "admin": admin.to_string(), "pid": std::process::id()
         });

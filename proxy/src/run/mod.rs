@@ -8,6 +8,7 @@ mod upgrade;
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::Context as _;
@@ -15,6 +16,7 @@ use tracing::info;
 use weir_proxy::config::{self, Config, ConfigErrors};
 use weir_proxy::engine::handover::Predecessor;
 use weir_proxy::observe::log::ErrorLog;
+use weir_proxy::tls::Credentials;
 
 use self::open::{Opened, Ready};
 use self::signals::Signals;
@@ -56,7 +58,7 @@ async fn live(args: &RunArgs, log: &ErrorLog) -> ExitCode {
             return ExitCode::from(EXIT_FAILED);
         }
     };
-    let (config, text) = match read(&args.config) {
+    let (config, text, credentials) = match read(&args.config) {
         Ok(read) => read,
         Err(problems) => {
             log.say(&config::render(&problems));
@@ -69,7 +71,7 @@ async fn live(args: &RunArgs, log: &ErrorLog) -> ExitCode {
         return ExitCode::from(EXIT_FAILED);
     }
     let started = tokio::select! {
-        started = start(args, &config, text, log) => started,
+        started = start(args, &config, text, log, credentials) => started,
         reason = signals.stop() => {
             info!(reason, "told to stop before serving");
             return ExitCode::SUCCESS;
@@ -90,10 +92,11 @@ async fn live(args: &RunArgs, log: &ErrorLog) -> ExitCode {
     }
 }
 
-/// The configuration, and the text that it was read from.
-fn read(file: &Path) -> Result<(Config, String), ConfigErrors> {
+/// The configuration, the text that it was read from, and the certificates and keys that it names.
+fn read(file: &Path) -> Result<(Config, String, Arc<Credentials>), ConfigErrors> {
     let text = config::read(file)?;
-    Ok((config::parse(&text, &file.display().to_string())?, text))
+    let (config, credentials) = config::parse_with_credentials(&text, file)?;
+    Ok((config, text, Arc::new(credentials)))
 }
 
 /// Opens everything; with `--upgrade` then waits for the sockets of the process that runs.
@@ -102,11 +105,12 @@ async fn start(
     config: &Config,
     text: String,
     log: &ErrorLog,
+    credentials: Arc<Credentials>,
 ) -> anyhow::Result<(Ready, Option<Predecessor>)> {
     // Files and names may take their time; signals are heeded meanwhile.
     let opening = tokio::task::spawn_blocking({
         let (args, config, log) = (args.clone(), config.clone(), log.clone());
-        move || Opened::open(&args, &config, &text, log)
+        move || Opened::open(&args, &config, &text, log, credentials)
     });
     let opened = opening.await.context("the start failed")??;
     if args.upgrade {

@@ -1,18 +1,20 @@
 //! What `weir run` opens before it serves: everything that can fail.
 
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use tracing::info;
 use weir_proxy::admin::{self, Access, AuditLog, TlsConfig, TokenFile, UnixSocket};
-use weir_proxy::config::{Config, LogFormat};
+use weir_proxy::config::{Config, ListenAddress, LogFormat};
 use weir_proxy::engine::handover::Inherited;
 use weir_proxy::engine::{Claim, Engine};
 use weir_proxy::observe::access_log::{AccessLog, Format};
 use weir_proxy::observe::log::ErrorLog;
 use weir_proxy::observe::metrics::Metrics;
 use weir_proxy::settings::Store;
+use weir_proxy::tls::Credentials;
 
 use super::files::{self, Pending};
 use crate::cli::RunArgs;
@@ -51,8 +53,9 @@ impl Opened {
         config: &Config,
         text: &str,
         errors: ErrorLog,
+        credentials: Arc<Credentials>,
     ) -> anyhow::Result<Self> {
-        let claim = |address| {
+        let claim = |address: ListenAddress| {
             let claim = Claim::new(address);
             // Only a successor may get it from another process.
             if args.upgrade {
@@ -61,8 +64,8 @@ impl Opened {
                 claim.opened()
             }
         };
-        let admin = claim(config.admin.listen).context("admin.listen")?;
-        let listeners = config.listeners.iter().map(|it| claim(it.address));
+        let admin = claim(config.admin.listen.into()).context("admin.listen")?;
+        let listeners = config.listeners.iter().map(|it| claim(it.address.clone()));
         let listeners = listeners.collect::<Result<_, _>>()?;
         let access = open_access(config)?;
         let tls = config.admin.tls.as_ref().map(admin::load_tls).transpose()?;
@@ -81,7 +84,7 @@ impl Opened {
         if let Some(audit) = &access.audit {
             metrics.watch_log("audit", audit.losses());
         }
-        let engine = Engine::new(config, &first, metrics, log)?;
+        let engine = Engine::new(config, credentials, &first, metrics, log)?;
         let engine = Arc::new(engine);
         store
             .on_publish({
@@ -115,14 +118,15 @@ impl Opened {
         config: &Config,
         inherited: &mut Inherited,
     ) -> anyhow::Result<Ready> {
-        let admin = inherited.admin(self.admin.address());
+        let admin = inherited.admin(config.admin.listen).map(OwnedFd::from);
         let admin = self.admin.settle(admin).context("admin.listen")?;
+        let admin = TcpListener::from(admin.into_fd());
         let mut listeners = Vec::new();
         for claim in self.listeners {
             let socket = inherited.listener(claim.address());
             listeners.push(claim.settle(socket)?);
         }
-        self.engine.listen(listeners)?;
+        self.engine.listen(listeners);
         if let Some(path) = &config.admin.socket
             && let Some(socket) = inherited.admin_socket(path)
         {

@@ -61,6 +61,7 @@ pub(super) async fn serve(
     let reloader = Arc::new(Reloader {
         file: args.config.clone(),
         running: config.clone(),
+        engine: Arc::clone(&engine),
         store: Arc::clone(&ready.store),
         tokens: ready.access.tokens.clone(),
         turn: Mutex::new(()),

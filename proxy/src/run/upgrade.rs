@@ -39,8 +39,8 @@ pub(super) async fn hand_over(ready: &Ready, config: &Config) -> Result<Successo
 
 fn sockets(ready: &Ready) -> std::io::Result<Vec<(Name, OwnedFd)>> {
     let mut sockets: Vec<(Name, OwnedFd)> = Vec::new();
-    for (address, socket) in ready.engine.sockets()? {
-        sockets.push((Name::Listener(address), socket.into()));
+    for socket in ready.engine.sockets()? {
+        sockets.push((Name::from(socket.address()), socket.into_fd()));
     }
     let admin = ready.admin.try_clone()?;
     sockets.push((Name::Admin(admin.local_addr()?), admin.into()));

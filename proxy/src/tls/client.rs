@@ -14,7 +14,8 @@ use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 use rustls::sign::SingleCertAndKey;
-use weir_api::settings::{Path as FieldPath, UpstreamTls};
+use weir_api::config::UpstreamTls;
+use weir_api::settings::Path as FieldPath;
 
 use super::pair::{Pair, Wrong};
 use super::read::{self, FileError};

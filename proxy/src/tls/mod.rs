@@ -7,6 +7,7 @@
 
 mod certificate;
 mod client;
+mod credentials;
 mod identity;
 mod names;
 mod pair;
@@ -15,6 +16,7 @@ mod server;
 mod stamp;
 
 pub use client::{ClientTls, handshake_failure};
+pub use credentials::{Credentials, Upstreams};
 pub use identity::ClientIdentity;
 pub use pair::Pair;
 pub use read::FileError;

@@ -165,7 +165,10 @@ fn load(
     let mut pairs = Vec::new();
     for (n, entry) in table.certificates.iter().enumerate() {
         let (cert, key) = (folder.join(&entry.cert), folder.join(&entry.key));
-        let field = |name: &str| FieldPath::root().key("certificates").index(n).key(name);
+        let field = |name: &str| match table.short {
+            true => FieldPath::root().key(name),
+            false => FieldPath::root().key("certificates").index(n).key(name),
+        };
         match Pair::load(&cert, &key, now, &provider) {
             Ok(pair) => pairs.push(pair),
             Err(Wrong::Cert(error)) => problems.push(TlsProblem {

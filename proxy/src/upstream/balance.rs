@@ -1,17 +1,17 @@
 //! The choice among the servers of one list.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use weir_api::settings::Balance;
 
-use super::{server::ServerState, tried::Tried};
+use super::{endpoint::Endpoint, server::ServerState, tried::Tried};
 
 /// One server of a list: its settings of this revision and its live figures.
 #[derive(Debug)]
 pub(super) struct Peer {
     /// As written in the settings.
     pub(super) name: String,
-    pub(super) address: SocketAddr,
+    pub(super) address: Endpoint,
     pub(super) weight: i64,
     pub(super) max_fails: u32,
     pub(super) fail_timeout_ms: i64,

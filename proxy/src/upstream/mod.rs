@@ -13,6 +13,7 @@
 //! `docs/decisions/0003-balancing.md` lists the few differences.
 
 mod balance;
+mod endpoint;
 pub mod health;
 mod names;
 mod pick;
@@ -26,6 +27,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+pub use endpoint::{Endpoint, UnixPath};
 pub use names::{NameStats, Names};
 pub use pick::Pick;
 pub use registry::{Registry, Resolved, UpstreamState};

@@ -1,11 +1,10 @@
 //! A chosen server.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, atomic::AtomicBool, atomic::Ordering::Relaxed},
-};
+use std::sync::{Arc, atomic::AtomicBool, atomic::Ordering::Relaxed};
 
-use super::{balance::Peer, registry::UpstreamState, server::ServerState, tried::Tried};
+use super::{
+    balance::Peer, endpoint::Endpoint, registry::UpstreamState, server::ServerState, tried::Tried,
+};
 
 /// A server chosen for one try of a request.
 ///
@@ -16,7 +15,7 @@ use super::{balance::Peer, registry::UpstreamState, server::ServerState, tried::
 pub struct Pick {
     upstream: Arc<UpstreamState>,
     state: Arc<ServerState>,
-    address: SocketAddr,
+    address: Endpoint,
     position: usize,
     backup: bool,
     reported: AtomicBool,
@@ -38,8 +37,15 @@ impl Pick {
 
     /// Where to connect to.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> Endpoint {
         self.address
+    }
+
+    /// The server as it is written in the settings.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        let peer = self.upstream.peer(self.position, self.backup);
+        peer.map_or("", |peer| peer.name.as_str())
     }
 
     /// The server's live figures, for upkeep of its connection counters.

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -12,6 +11,7 @@ use weir_api::settings::{self, Balance, Server};
 
 use super::{
     balance::{Peer, PeerList},
+    endpoint::Endpoint,
     health::{Change, CheckResult, Thresholds},
     pick::Pick,
     server::ServerState,
@@ -20,7 +20,7 @@ use super::{
 };
 
 /// A server of the settings with the addresses its name stands for now; each is a server of its own.
-pub type Resolved = (Server, Vec<SocketAddr>);
+pub type Resolved = (Server, Vec<Endpoint>);
 
 /// The groups by name. What is known about a server is kept by group and address, and outlives any change of
 /// settings as long as the address stays or has requests in flight.
@@ -45,7 +45,7 @@ struct Group {
     /// Guards the balancing figures of the group's servers.
     balancing: Mutex<()>,
     /// By address and occurrence, should an address be listed twice.
-    servers: Mutex<HashMap<(SocketAddr, usize), Weak<ServerState>>>,
+    servers: Mutex<HashMap<(Endpoint, usize), Weak<ServerState>>>,
 }
 
 // === impl Registry ===
@@ -76,7 +76,7 @@ impl Registry {
 impl Group {
     fn server(
         &self,
-        address: SocketAddr,
+        address: Endpoint,
         occurrence: usize,
         weight: i64,
     ) -> (Arc<ServerState>, bool) {
@@ -97,7 +97,7 @@ impl Group {
 impl UpstreamState {
     fn new(name: &str, balance: Balance, resolved: &[Resolved], group: Arc<Group>) -> Self {
         let balancing = group.balancing.lock();
-        let mut occurrences: HashMap<SocketAddr, usize> = HashMap::new();
+        let mut occurrences: HashMap<Endpoint, usize> = HashMap::new();
         let (mut regular, mut backup) = (PeerList::default(), PeerList::default());
         let mut changed = false;
         for (server, addresses) in resolved {
@@ -180,7 +180,7 @@ impl UpstreamState {
     }
 
     /// Every server's address and live figures, regular ones first.
-    pub fn servers(&self) -> impl Iterator<Item = (SocketAddr, &Arc<ServerState>)> {
+    pub fn servers(&self) -> impl Iterator<Item = (Endpoint, &Arc<ServerState>)> {
         self.regular
             .peers
             .iter()
@@ -189,7 +189,7 @@ impl UpstreamState {
     }
 
     /// Every server with its name as written in the settings, regular ones first.
-    pub fn named_servers(&self) -> impl Iterator<Item = (&str, SocketAddr, &Arc<ServerState>)> {
+    pub fn named_servers(&self) -> impl Iterator<Item = (&str, Endpoint, &Arc<ServerState>)> {
         self.regular
             .peers
             .iter()

@@ -388,8 +388,8 @@ fn a_name_with_several_addresses_is_several_servers() {
         address: "replicas:80".into(),
         ..server(1)
     };
-    let addresses: Vec<SocketAddr> = (1..4)
-        .map(|n| SocketAddr::from(([127, 0, 0, n], 80)))
+    let addresses: Vec<Endpoint> = (1..4)
+        .map(|n| SocketAddr::from(([127, 0, 0, n], 80)).into())
         .collect();
     let upstream = Registry::default().apply(
         "api",

@@ -1,12 +1,13 @@
 //! The figures of a group, for the admin API.
 
-use std::{net::SocketAddr, sync::atomic::Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 use serde::Serialize;
 use weir_api::settings::Balance;
 
 use super::{
     balance::{Peer, PeerList},
+    endpoint::Endpoint,
     health::CheckView,
 };
 
@@ -27,7 +28,7 @@ pub struct ServerView {
     /// As written in the settings.
     pub name: String,
     /// Where it is.
-    pub address: SocketAddr,
+    pub address: Endpoint,
     /// Share of the load relative to the others.
     pub weight: i64,
     /// Used only when no regular server is available.

@@ -15,6 +15,21 @@ pub const UNIX_PREFIX: &str = "unix:";
 /// The longest path of a Unix socket that Linux takes, without the final NUL (`sun_path`, unix(7)).
 const MAX_UNIX_PATH: usize = 107;
 
+/// Where clients connect (`[[listener]]`).
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// Address and port, or a Unix socket (nginx: `listen`).
+    pub address: ListenAddress,
+    /// TLS; none: in the clear (nginx: `listen … ssl`).
+    #[serde(default)]
+    pub tls: Option<ListenerTls>,
+    /// Whether connections begin with a PROXY protocol header, taken from `client.trusted_proxies` only (nginx:
+    /// `listen … proxy_protocol`).
+    #[serde(default)]
+    pub proxy_protocol: bool,
+}
+
 /// Where a listener listens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ListenAddress {
@@ -30,11 +45,13 @@ pub enum ListenAddress {
 pub struct BadListenAddress;
 
 /// Certificates and rules of a listener with TLS (`tls`); at least one certificate.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(from = "TlsTable")]
 pub struct ListenerTls {
     /// Certificates with their keys; the first is the default (nginx: `ssl_certificate`).
     pub certificates: Vec<CertificateFiles>,
+    /// The only certificate stands in the table itself, as `cert` and `key`.
+    pub short: bool,
     /// The oldest version that is spoken (nginx: `ssl_protocols`).
     pub min_version: TlsVersion,
     /// Authorities of client certificates, PEM (nginx: `ssl_client_certificate`).
@@ -164,6 +181,7 @@ impl From<TlsTable> for ListenerTls {
             ClientAuth::Off
         };
         Self {
+            short: short.is_some(),
             certificates: short.into_iter().chain(table.certificates).collect(),
             min_version: table.min_version,
             client_ca: table.client_ca,
@@ -218,10 +236,9 @@ mod tests {
     #[test]
     fn the_short_form_is_one_certificate() {
         let short = tls("cert = \"a.pem\"\nkey = \"b.pem\"");
-        assert_eq!(
-            short,
-            tls("certificates = [ { cert = \"a.pem\", key = \"b.pem\" } ]")
-        );
+        let long = tls("certificates = [ { cert = \"a.pem\", key = \"b.pem\" } ]");
+        assert_eq!(short.certificates, long.certificates);
+        assert!(short.short && !long.short);
         assert_eq!(short.client_auth, ClientAuth::Off);
         assert_eq!(short.min_version, TlsVersion::Tls12);
     }

@@ -17,7 +17,17 @@ const MAX_FILE: u64 = 4 << 20;
 /// When it cannot be read, is larger than 4 MiB or is not UTF-8; and as [`parse`].
 pub fn load(path: impl AsRef<std::path::Path>) -> Result<Config, ConfigErrors> {
     let path = path.as_ref();
-    parse(&read(path)?, &path.display().to_string())
+    let mut config = parse(&read(path)?, &path.display().to_string())?;
+    config.folder = path.parent().map(Into::into).unwrap_or_default();
+    Ok(config)
+}
+
+/// Gives problems that were found after [`parse`] of the same text their places in it.
+#[must_use]
+pub fn locate(text: &str, file_name: &str, problems: Vec<Problem>) -> ConfigErrors {
+    // It was parsed before.
+    let document = Document::parse(text).unwrap_or_default();
+    Source { text, file_name }.errors(&document, problems)
 }
 
 /// Reads a configuration file as text, for [`parse`].
@@ -88,20 +98,7 @@ pub fn parse(text: &str, file_name: &str) -> Result<Config, ConfigErrors> {
             )),
         }
     }
-    let mut errors: Vec<ConfigError> = problems
-        .into_iter()
-        .map(|problem| {
-            let span = document.find(&problem.path, problem.subject);
-            source.error(problem.field, problem.message, problem.allowed, span)
-        })
-        .collect();
-    // What has no place comes last.
-    errors.sort_by_key(|error| {
-        error
-            .position
-            .map_or((usize::MAX, 0), |at| (at.line, at.column))
-    });
-    Err(ConfigErrors(errors))
+    Err(source.errors(&document, problems))
 }
 
 /// The text that positions refer to.
@@ -111,6 +108,24 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
+    /// Problems with their places, in the order of the text.
+    fn errors(&self, document: &Document, problems: Vec<Problem>) -> ConfigErrors {
+        let mut errors: Vec<ConfigError> = problems
+            .into_iter()
+            .map(|problem| {
+                let span = document.find(&problem.path, problem.subject);
+                self.error(problem.field, problem.message, problem.allowed, span)
+            })
+            .collect();
+        // What has no place comes last.
+        errors.sort_by_key(|error| {
+            error
+                .position
+                .map_or((usize::MAX, 0), |at| (at.line, at.column))
+        });
+        ConfigErrors(errors)
+    }
+
     fn error(
         &self,
         field: String,

@@ -117,7 +117,7 @@ listen = "0.0.0.0:9900"
 
 [[listener]]
 address = "127.0.0.1:8080"
-tls = { cert = "a", key = "b" }
+h2c = true
 
 [[listener]]
 address = "127.0.0.1:8080"
@@ -146,7 +146,7 @@ rate_limit = ["api_limit", "other"]
     let expected = [
         (3, 1, "server.thread"),
         (6, 10, "admin.listen"),
-        (10, 1, "listener[0].tls"),
+        (10, 1, "listener[0].h2c"),
         (13, 11, "listener[1].address"),
         (16, 11, "timeouts.connect"),
         (19, 9, "compression.level"),
@@ -164,7 +164,7 @@ rate_limit = ["api_limit", "other"]
     for part in [
         "weir.toml:3:1: server.thread: unknown field, did you mean \"threads\"?; allowed: threads, upgrade_socket, pid_file",
         "weir.toml:19:9: compression.level: 12 is not allowed; allowed: a whole number from 1 to 9",
-        "weir.toml:10:1: listener[0].tls: not supported yet",
+        "weir.toml:10:1: listener[0].h2c: not supported yet",
         "there is no [upstream.apii], did you mean \"api\"?; allowed: api, empty",
     ] {
         assert!(shown.contains(part), "{part}\n--- in ---\n{shown}");

@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Applies, Field, Kind, Shape, Table, live, rules, text};
+use super::{Applies, Field, Kind, Shape, Table, live, rules, text, transport, upstream};
 
-const LIVE: [Field; 6] = {
+const LIVE: [Field; 5] = {
     let fields = live::LIVE_FIELDS;
-    [
-        fields[0], fields[1], fields[2], fields[3], fields[4], fields[5],
-    ]
+    [fields[0], fields[1], fields[2], fields[3], fields[4]]
 };
 
 /// The whole file.
@@ -25,7 +23,7 @@ pub static FILE: Table = Table {
         .applies(Applies::Restart),
         Field::new(
             "listener",
-            Shape::Tables(&LISTENER),
+            Shape::Tables(&transport::LISTENER),
             "Where clients connect; at least one.",
         )
         .required()
@@ -43,7 +41,12 @@ pub static FILE: Table = Table {
         LIVE[2],
         LIVE[3],
         LIVE[4],
-        LIVE[5],
+        Field::new(
+            "upstream",
+            Shape::Named(&upstream::IN_FILE),
+            "Groups of servers, by name.",
+        )
+        .nginx("upstream"),
         Field::new(
             "route",
             Shape::Tables(&ROUTE),
@@ -177,23 +180,6 @@ static RESOLVER: Table = Table {
         .or("\"5s\"")
         .nginx("resolver_timeout")
         .applies(Applies::Restart),
-    ],
-    rule: None,
-};
-
-static LISTENER: Table = Table {
-    fields: &[
-        Field::one(
-            "address",
-            Kind::Text(text::LISTEN),
-            "Where clients connect.",
-        )
-        .required()
-        .nginx("listen")
-        .applies(Applies::Restart),
-        Field::new("tls", Shape::Later, "Certificates."),
-        Field::new("h2c", Shape::Later, "HTTP/2 without TLS."),
-        Field::new("proxy_protocol", Shape::Later, "The PROXY protocol."),
     ],
     rule: None,
 };

@@ -8,7 +8,10 @@ use std::{collections::HashMap, hash::Hash, net::SocketAddr};
 use serde_json::{Map, Value};
 
 use super::check::similar;
-use crate::settings::{Path, Problem, Subject};
+use crate::{
+    config::UNIX_PREFIX,
+    settings::{Path, Problem, Subject},
+};
 
 type Object = Map<String, Value>;
 
@@ -52,6 +55,94 @@ pub(super) fn upstream(upstream: &Object, path: &Path, problems: &mut Vec<Proble
     });
 }
 
+/// What is fixed in an upstream goes with its servers.
+pub(super) fn upstream_in_file(table: &Object, path: &Path, problems: &mut Vec<Problem>) {
+    upstream(table, path, problems);
+    let Some(tls) = table.get("tls").and_then(Value::as_object) else {
+        return;
+    };
+    let path = path.key("tls");
+    together(tls, "cert", "key", &path, problems);
+    let off = tls.get("verify") == Some(&Value::Bool(false));
+    if off && tls.contains_key("ca") {
+        problems.push(Problem::new(
+            path.key("ca"),
+            "not used with verify = false",
+            "either ca, or verify = false",
+        ));
+    }
+    let servers = table.get("servers").and_then(Value::as_array);
+    let address = |server: &Value| {
+        server
+            .get("address")
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
+    let mut addresses = servers.into_iter().flatten().filter_map(address);
+    let unix = addresses.find(|address| address.starts_with(UNIX_PREFIX));
+    if let Some(unix) = unix
+        && !off
+        && !tls.contains_key("server_name")
+    {
+        problems.push(
+            Problem::new(
+                path.clone(),
+                format!("{unix} has no name that its certificate could be verified for"),
+                "server_name = \"NAME\"",
+            )
+            .about(Subject::Name),
+        );
+    }
+}
+
+/// Of two fields, both or none.
+fn together(table: &Object, one: &str, other: &str, path: &Path, problems: &mut Vec<Problem>) {
+    for (here, missing) in [(one, other), (other, one)] {
+        if table.contains_key(here) && !table.contains_key(missing) {
+            problems.push(
+                Problem::new(
+                    path.key(missing),
+                    format!("missing beside {here}"),
+                    format!("{one} and {other}, or neither"),
+                )
+                .about(Subject::Absence),
+            );
+        }
+    }
+}
+
+/// A listener has certificates, written in one way, and whoever asks for client certificates names authorities.
+pub(super) fn listener_tls(tls: &Object, path: &Path, problems: &mut Vec<Problem>) {
+    together(tls, "cert", "key", path, problems);
+    let short = tls.contains_key("cert") || tls.contains_key("key");
+    let list = tls.get("certificates").and_then(Value::as_array);
+    let (message, allowed) = match (short, list.map(Vec::as_slice)) {
+        (true, Some(_)) => (
+            "certificates beside cert and key",
+            "either cert and key, or certificates with all of them",
+        ),
+        (false, None | Some([])) if tls.get("certificates").is_none_or(Value::is_array) => (
+            "no certificate",
+            "cert = \"FILE\" and key = \"FILE\", or certificates = [ { cert = \"FILE\", key = \"FILE\" } ]",
+        ),
+        _ => ("", ""),
+    };
+    if !message.is_empty() {
+        problems.push(Problem::new(path.clone(), message, allowed).about(Subject::Name));
+    }
+    let auth = tls.get("client_auth").and_then(Value::as_str);
+    if matches!(auth, Some("optional" | "required")) && !tls.contains_key("client_ca") {
+        problems.push(
+            Problem::new(
+                path.key("client_ca"),
+                "missing: client certificates are asked for, and nobody signs them",
+                "client_ca = \"FILE\", the authorities of clients",
+            )
+            .about(Subject::Absence),
+        );
+    }
+}
+
 /// Without tokens only this machine may reach the admin API.
 pub(super) fn admin(admin: &Object, path: &Path, problems: &mut Vec<Problem>) {
     if let Some(address) = socket(admin.get("listen"))
@@ -87,7 +178,17 @@ fn listeners(file: &Object, path: &Path, problems: &mut Vec<Problem>) {
     // Port 0 asks the system for any free port, each time another one.
     let fixed = |listener: &Value| socket(listener.get("address")).filter(|a| a.port() != 0);
     let addresses: Vec<_> = listeners.iter().map(fixed).collect();
-    duplicates(addresses.iter().map(Option::as_ref), |n, first| {
+    let written = |listener: &Value| {
+        listener
+            .get("address")
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
+    let unix = |listener: &Value| written(listener).filter(|text| text.starts_with(UNIX_PREFIX));
+    let same = listeners.iter().zip(&addresses);
+    let same =
+        same.map(|(listener, address)| address.map(|it| it.to_string()).or_else(|| unix(listener)));
+    duplicates(same, |n, first| {
         problems.push(Problem::new(
             path.index(n).key("address"),
             format!("the same address as listener[{first}]"),

@@ -6,7 +6,10 @@ use std::{
 };
 
 use super::TextRule;
-use crate::settings::{LimitKey, Statuses};
+use crate::{
+    config::{ListenAddress, unix_path},
+    settings::{LimitKey, Statuses},
+};
 
 /// A zone's or an upstream's name.
 pub(super) const NAME: TextRule = TextRule {
@@ -26,10 +29,16 @@ pub(super) const DNS_SERVER: TextRule = TextRule {
     fits: |text| SocketAddr::from_str(text).is_ok_and(|server| server.port() != 0),
 };
 
+/// Where clients connect.
+pub(super) const LISTENER: TextRule = TextRule {
+    allowed: "an IP address and a port, such as \"127.0.0.1:8080\" or \"[::]:80\", or a Unix socket: \"unix:/run/weir/front.sock\"",
+    fits: |text| ListenAddress::from_str(text).is_ok(),
+};
+
 /// Where a server is.
 pub(super) const SERVER: TextRule = TextRule {
-    allowed: "\"host:port\", such as \"127.0.0.1:8000\", \"[::1]:8000\" or \"api.internal:8000\", with a port from 1 to 65535",
-    fits: is_server,
+    allowed: "\"host:port\", such as \"127.0.0.1:8000\", \"[::1]:8000\" or \"api.internal:8000\", with a port from 1 to 65535; or a Unix socket: \"unix:/run/api.sock\"",
+    fits: |text| is_server(text) || unix_path(text).is_some(),
 };
 
 /// A range of addresses.
@@ -194,8 +203,11 @@ mod tests {
                 "[::1]:1",
                 "api:8000",
                 "a-b.c_d.example.:65535",
+                "unix:/run/api.sock",
             ],
             &[
+                "unix:",
+                "unix:api.sock",
                 "",
                 "api",
                 "api:",
@@ -271,6 +283,11 @@ mod tests {
             &["", "health", "/a b", "/a#b", "/ä", "/a\r\nX: y"],
         );
         fits(NAME, &["api_limit", "a-1"], &["", "a.b", "a b", "ä"]);
+        fits(
+            LISTENER,
+            &["0.0.0.0:0", "unix:/run/weir.sock"],
+            &["unix:weir.sock", "localhost:80"],
+        );
         fits(
             LISTEN,
             &["0.0.0.0:0", "[::1]:80"],

@@ -24,7 +24,7 @@ pub(super) static LISTENER: Table = Table {
         Field::one(
             "proxy_protocol",
             Kind::Bool,
-            "Every connection begins with a PROXY protocol header, version 1 or 2, which says who the client is. Only addresses in `client.trusted_proxies` and Unix sockets may send one; others are closed.",
+            "Every connection begins with a PROXY protocol header, version 1 or 2, which says who the client is. Only `client.trusted_proxies` may send one (whoever is on a Unix socket counts as 127.0.0.1); others are closed.",
         )
         .or("false")
         .nginx("listen … proxy_protocol")

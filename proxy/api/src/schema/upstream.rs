@@ -2,15 +2,34 @@
 
 use std::time::Duration;
 
-use super::{Field, Kind, Shape, Table, rules, text};
+use super::{Field, Kind, Shape, Table, rules, text, transport};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// One group of servers.
+/// One group of servers: what may change while the proxy runs.
 pub(super) static UPSTREAM: Table = Table {
+    fields: FIELDS,
+    rule: Some(rules::upstream),
+};
+
+/// One group of servers as the file has it.
+pub(super) static IN_FILE: Table = Table {
     fields: &[
+        FIELDS[0],
+        FIELDS[1],
+        FIELDS[2],
+        FIELDS[3],
+        FIELDS[4],
+        FIELDS[5],
+        transport::UPSTREAM[0],
+        transport::UPSTREAM[1],
+    ],
+    rule: Some(rules::upstream_in_file),
+};
+
+const FIELDS: &[Field] = &[
         Field::one(
             "balance",
             Kind::OneOf(&["least_conn", "round_robin"]),
@@ -52,9 +71,7 @@ pub(super) static UPSTREAM: Table = Table {
         )
         .required()
         .nginx("server"),
-    ],
-    rule: Some(rules::upstream),
-};
+];
 
 static RETRY: Table = Table {
     fields: &[

@@ -6,14 +6,12 @@
 //! get most of the connections.
 
 use std::io;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use pingora_runtime::Runtime;
-use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
@@ -21,7 +19,10 @@ use super::super::conn;
 use super::super::room::TRY_AGAIN;
 use super::super::shared::Shared;
 use super::super::slots::Side;
+use super::establish::establish;
 use super::queue::{Accepted, Next, Queue};
+use super::socket::ListenSocket;
+use super::terms::Terms;
 
 /// How many connections may be accepted that nobody has decided on yet: each has a descriptor without a place.
 pub(in crate::engine) const MAX_ARRIVING: u32 = 16;
@@ -71,6 +72,7 @@ struct Arriving {
 
 struct Acceptor {
     queue: Queue,
+    terms: Arc<Terms>,
     place: Place,
     /// The thread that it runs on.
     here: usize,
@@ -90,16 +92,16 @@ impl Acceptors {
     }
 
     /// Accepts from `listeners`, which must not block, until [`Acceptors::close`].
-    pub(in crate::engine) fn start(&self, listeners: Vec<TcpListener>) {
+    pub(in crate::engine) fn start(&self, listeners: Vec<(ListenSocket, Arc<Terms>)>) {
         let (accepting, follow) = watch::channel(Accepting::Open);
-        for (at, listener) in listeners.into_iter().enumerate() {
+        for (at, (listener, terms)) in listeners.into_iter().enumerate() {
             let here = at % self.place.workers.len().max(1);
             let Some(worker) = self.place.workers.get(here) else {
                 return;
             };
             let (place, follow) = (self.place.clone(), follow.clone());
             worker.handle.spawn(async move {
-                match Acceptor::new(listener, place, here) {
+                match Acceptor::new(listener, terms, place, here) {
                     Ok(acceptor) => acceptor.run(follow).await,
                     Err(error) => tracing::error!(%error, "cannot accept connections"),
                 }
@@ -146,9 +148,15 @@ impl Worker {
 }
 
 impl Acceptor {
-    fn new(listener: TcpListener, place: Place, here: usize) -> io::Result<Self> {
+    fn new(
+        listener: ListenSocket,
+        terms: Arc<Terms>,
+        place: Place,
+        here: usize,
+    ) -> io::Result<Self> {
         Ok(Self {
             queue: Queue::new(listener)?,
+            terms,
             place,
             here,
             said: None,
@@ -184,7 +192,7 @@ impl Acceptor {
     async fn take(&mut self, next: Next) {
         match next {
             Next::Taken(accepted) => {
-                self.place.spawn(accepted, self.here);
+                self.place.spawn(accepted, &self.terms, self.here);
                 self.place.arriving.wait_for_few().await;
                 // Not at the expense of the connections of this thread.
                 tokio::task::consume_budget().await;
@@ -227,15 +235,16 @@ async fn closed(follow: &mut watch::Receiver<Accepting>) -> Accepting {
 // === impl Place ===
 
 impl Place {
-    fn spawn(&self, accepted: Accepted, here: usize) {
+    fn spawn(&self, accepted: Accepted, terms: &Arc<Terms>, here: usize) {
         let Some(worker) = self.choose(here) else {
             return;
         };
         let arriving = self.arriving.one();
         let open = Open::new(&self.workers, worker);
-        let shared = Arc::clone(&self.shared);
+        let (shared, terms) = (Arc::clone(&self.shared), Arc::clone(terms));
         if let Some(worker) = self.workers.get(worker) {
-            worker.handle.spawn(serve(shared, accepted, arriving, open));
+            let serving = serve(shared, accepted, terms, arriving, open);
+            worker.handle.spawn(serving);
         }
     }
 
@@ -254,7 +263,13 @@ fn fewest(counts: impl Iterator<Item = u32>, here: usize) -> Option<usize> {
 }
 
 /// A connection from being accepted to being closed.
-async fn serve(shared: Arc<Shared>, accepted: Accepted, arriving: Undecided, open: Open) {
+async fn serve(
+    shared: Arc<Shared>,
+    accepted: Accepted,
+    terms: Arc<Terms>,
+    arriving: Undecided,
+    open: Open,
+) {
     let _open = open;
     let slot = {
         let snapshot = shared.snapshot.load_full();
@@ -265,17 +280,9 @@ async fn serve(shared: Arc<Shared>, accepted: Accepted, arriving: Undecided, ope
         shared.metrics.refused.inc();
         return;
     };
-    let peer = accepted.peer;
-    match establish(accepted) {
-        Ok(stream) => conn::serve_client(&shared, stream, peer).await,
-        Err(error) => tracing::error!(%error, "cannot serve a connection"),
+    if let Some((stream, peer)) = establish(&shared, accepted, &terms).await {
+        conn::serve_client(&shared, stream, &peer).await;
     }
-}
-
-/// What a connection is read from and written to. What wraps the bytes of a listener's connections (TLS, the PROXY
-/// protocol) belongs here.
-fn establish(accepted: Accepted) -> io::Result<TcpStream> {
-    TcpStream::from_std(accepted.socket.into())
 }
 
 // === impl Arriving ===
@@ -355,7 +362,9 @@ mod tests {
 
     #[test]
     fn an_idle_connection_is_a_small_task() {
-        fn size<F: Future>(_: fn(Arc<Shared>, Accepted, Undecided, Open) -> F) -> usize {
+        fn size<F: Future>(
+            _: fn(Arc<Shared>, Accepted, Arc<Terms>, Undecided, Open) -> F,
+        ) -> usize {
             size_of::<F>()
         }
         let size = size(serve);

@@ -4,18 +4,27 @@
 //! process that is replaced ([`handover`]).
 
 pub(super) mod accept;
+mod establish;
 pub mod handover;
 mod queue;
+mod socket;
+mod terms;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+
+use weir_api::config::ListenAddress;
+
+pub use self::socket::ListenSocket;
+use self::socket::SocketFile;
+pub(super) use self::terms::Terms;
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {cause}")]
 pub struct BindError {
     /// The configured address.
-    pub address: SocketAddr,
+    pub address: ListenAddress,
     /// What the system said.
     pub cause: io::Error,
 }
@@ -24,24 +33,25 @@ pub struct BindError {
 /// come from that process.
 #[derive(Debug)]
 pub struct Claim {
-    address: SocketAddr,
-    opened: io::Result<TcpListener>,
+    address: ListenAddress,
+    opened: io::Result<ListenSocket>,
 }
 
 impl Claim {
     /// Tries to open `address`; port 0 asks for any free port.
     #[must_use]
-    pub fn new(address: SocketAddr) -> Self {
+    pub fn new(address: impl Into<ListenAddress>) -> Self {
+        let address = address.into();
         Self {
+            opened: ListenSocket::open(&address),
             address,
-            opened: TcpListener::bind(address),
         }
     }
 
     /// The address as it was asked for.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn address(&self) -> &ListenAddress {
+        &self.address
     }
 
     /// Only if it has been opened.
@@ -62,51 +72,59 @@ impl Claim {
     ///
     /// # Errors
     /// [`BindError`] when there is neither.
-    pub fn settle(self, inherited: Option<TcpListener>) -> Result<TcpListener, BindError> {
-        let failed = |cause| BindError {
-            address: self.address,
-            cause,
+    pub fn settle(self, inherited: Option<OwnedFd>) -> Result<ListenSocket, BindError> {
+        let Self { address, opened } = self;
+        let socket = match (opened, inherited) {
+            (Ok(socket), _) => socket,
+            (Err(_), Some(socket)) => ListenSocket::inherit(address.clone(), socket),
+            (Err(cause), None) => return Err(BindError { address, cause }),
         };
-        let socket = match (self.opened, inherited) {
-            (Ok(socket), _) | (Err(_), Some(socket)) => socket,
-            (Err(cause), None) => return Err(failed(cause)),
-        };
-        socket.set_nonblocking(true).map_err(failed)?;
-        Ok(socket)
+        match socket.set_nonblocking() {
+            Ok(()) => Ok(socket),
+            Err(cause) => Err(BindError { address, cause }),
+        }
     }
 }
 
-/// Listening sockets with their addresses, in the order of the configuration.
+/// Listening sockets, in the order of the configuration.
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
-    open: Vec<(SocketAddr, TcpListener)>,
+    open: Vec<ListenSocket>,
+    /// Files of Unix sockets, which go when nobody listens any more.
+    files: Vec<SocketFile>,
 }
 
 impl Listeners {
-    /// # Errors
-    /// When the system does not tell the address of a socket.
-    pub(super) fn new(sockets: Vec<TcpListener>) -> io::Result<Self> {
-        let named = sockets
-            .into_iter()
-            .map(|socket| Ok((socket.local_addr()?, socket)));
-        Ok(Self {
-            open: named.collect::<io::Result<_>>()?,
-        })
+    pub(super) fn new(open: Vec<ListenSocket>) -> Self {
+        Self {
+            open,
+            files: Vec::new(),
+        }
     }
 
-    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
-        self.open.iter().map(|(address, _)| *address).collect()
+    pub(super) fn addresses(&self) -> Vec<ListenAddress> {
+        self.open.iter().map(|it| it.address().clone()).collect()
     }
 
     /// Further handles on the same sockets.
     ///
     /// # Errors
     /// Want of descriptors.
-    pub(super) fn handles(&self) -> io::Result<Vec<(SocketAddr, TcpListener)>> {
-        let handles = self
+    pub(super) fn handles(&self) -> io::Result<Vec<ListenSocket>> {
+        self.open.iter().map(ListenSocket::share).collect()
+    }
+
+    /// The files of Unix sockets go with the sockets of this process.
+    pub(super) fn keep_files(&mut self) {
+        let files = self
             .open
             .iter()
-            .map(|(address, socket)| Ok((*address, socket.try_clone()?)));
-        handles.collect()
+            .filter_map(|it| SocketFile::of(it.address()));
+        self.files = files.collect();
+    }
+
+    /// The files of Unix sockets are another process's from now on.
+    pub(super) fn leave_files(&mut self) {
+        self.files.drain(..).for_each(SocketFile::leave);
     }
 }

@@ -1,23 +1,30 @@
 //! The accept queue of a listener.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, acceptfrom_with, sockopt};
+use rustix::net::{SocketFlags, accept_with, acceptfrom_with, sockopt};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+
+use super::socket::ListenSocket;
 
 /// A connection on its way to a thread.
 pub(super) struct Accepted {
     pub(super) socket: OwnedFd,
-    pub(super) peer: SocketAddr,
+    /// None on a Unix socket.
+    pub(super) peer: Option<SocketAddr>,
 }
 
 /// A listener that connections are taken from. tokio's own would tie each connection to the event loop of this
 /// thread; here the loop only says when there are some.
-pub(super) struct Queue(TcpStream);
+pub(super) struct Queue {
+    /// Not a connection: only something that tokio watches for us.
+    socket: TcpStream,
+    unix: bool,
+}
 
 /// What the queue of a listener had to give.
 pub(super) enum Next {
@@ -33,21 +40,25 @@ impl Queue {
     /// What is asked of the system, which cuts it to `net.core.somaxconn`.
     pub(super) const LENGTH: i32 = 65_535;
 
-    pub(super) fn new(listener: TcpListener) -> io::Result<Self> {
+    pub(super) fn new(listener: ListenSocket) -> io::Result<Self> {
         rustix::net::listen(&listener, Self::LENGTH)?;
-        // Connections inherit it.
-        sockopt::set_tcp_nodelay(&listener, true)?;
-        let socket = std::net::TcpStream::from(OwnedFd::from(listener));
-        TcpStream::from_std(socket).map(Self)
+        let unix = listener.address().inet().is_none();
+        if !unix {
+            // Connections inherit it.
+            sockopt::set_tcp_nodelay(&listener, true)?;
+        }
+        let socket = std::net::TcpStream::from(listener.into_fd());
+        let socket = TcpStream::from_std(socket)?;
+        Ok(Self { socket, unix })
     }
 
     pub(super) async fn is_filled(&self) -> io::Result<()> {
-        self.0.readable().await
+        self.socket.readable().await
     }
 
     /// The next connection, as far as the event loop knows of one.
     pub(super) fn next(&self) -> Next {
-        self.0
+        self.socket
             .try_io(Interest::READABLE, || self.accept())
             .map_or_else(Next::without, Next::Taken)
     }
@@ -59,9 +70,16 @@ impl Queue {
 
     fn accept(&self) -> io::Result<Accepted> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let (socket, peer) = acceptfrom_with(&self.0, flags)?;
+        if self.unix {
+            let socket = accept_with(&self.socket, flags)?;
+            return Ok(Accepted { socket, peer: None });
+        }
+        let (socket, peer) = acceptfrom_with(&self.socket, flags)?;
         match peer.map(SocketAddr::try_from) {
-            Some(Ok(peer)) => Ok(Accepted { socket, peer }),
+            Some(Ok(peer)) => Ok(Accepted {
+                socket,
+                peer: Some(peer),
+            }),
             // A peer that has no address has gone.
             _ => Err(io::ErrorKind::NotConnected.into()),
         }
@@ -87,16 +105,16 @@ mod tests {
 
     #[tokio::test]
     async fn the_queue_gives_whoever_has_connected() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let to = listener.local_addr().unwrap();
+        let listener = ListenSocket::open(&"127.0.0.1:0".parse().unwrap()).unwrap();
+        listener.set_nonblocking().unwrap();
+        let to = listener.address().inet().unwrap();
         let queue = Queue::new(listener).unwrap();
         let client = TcpStream::connect(to).await.unwrap();
         queue.is_filled().await.unwrap();
         let Next::Taken(accepted) = queue.next() else {
             panic!("nobody");
         };
-        assert_eq!(accepted.peer, client.local_addr().unwrap());
+        assert_eq!(accepted.peer, client.local_addr().ok());
         assert!(sockopt::tcp_nodelay(&accepted.socket).unwrap());
         assert!(matches!(queue.next(), Next::Empty));
     }

@@ -1,14 +1,21 @@
 //! Opening connections to upstream servers.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use tokio::net::TcpStream;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 use super::super::slots::Slot;
-use super::UpstreamConn;
+use super::super::stream::{Ahead, Io, Raw};
+use super::super::wire::Socket;
+use super::{TransportPlan, UpstreamConn};
+use crate::proxy_protocol::{self, Origin};
+use crate::tls::handshake_failure;
+use crate::upstream::Endpoint;
 
 /// Why a connection could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +26,9 @@ pub(in super::super) enum ConnectError {
     /// Refused, unreachable, …
     #[error("connect failed: {0}")]
     Failed(io::Error),
+    /// Connected, but the two do not trust each other.
+    #[error("TLS: {0}")]
+    Tls(String),
     /// This machine has no descriptor or memory left for it: no failure of the server.
     #[error("connect failed: {0}")]
     Exhausted(io::Error),
@@ -40,6 +50,17 @@ impl From<io::Error> for ConnectError {
     }
 }
 
+/// A connection to open.
+#[derive(Debug)]
+pub(in super::super) struct Dial<'a> {
+    pub(in super::super) address: Endpoint,
+    /// The server as it is written in the settings: its host is what TLS verifies.
+    pub(in super::super) name: &'a str,
+    pub(in super::super) transport: &'a TransportPlan,
+    /// For whom, if the server is to be told.
+    pub(in super::super) client: Origin,
+}
+
 /// Opens connections.
 #[derive(Debug, Default)]
 pub(in super::super) struct Connector {}
@@ -49,21 +70,65 @@ impl Connector {
         Self::default()
     }
 
-    /// Connects to `address` within `limit`.
+    /// Connects within `limit`, the handshake of TLS included.
     ///
     /// # Errors
     /// [`ConnectError`], by cause.
     pub(in super::super) async fn connect(
         &self,
-        address: SocketAddr,
+        dial: &Dial<'_>,
         limit: Duration,
         slot: Slot,
     ) -> Result<UpstreamConn, ConnectError> {
-        let stream = tokio::time::timeout(limit, TcpStream::connect(address))
-            .await
-            .map_err(|_| ConnectError::Timeout)??;
-        stream.set_nodelay(true)?;
-        Ok(UpstreamConn::new(stream, address, slot))
+        let socket = match dial.address {
+            Endpoint::Inet(address) if dial.transport.is_plain() => {
+                let connected = timeout(limit, TcpStream::connect(address)).await;
+                let stream = connected.map_err(|_| ConnectError::Timeout)??;
+                stream.set_nodelay(true)?;
+                Socket::from(stream)
+            }
+            // Boxed, so that connections in the clear do not carry the room for it.
+            _ => match timeout(limit, Box::pin(open(dial))).await {
+                Ok(opened) => Socket::from(opened?),
+                Err(_) => return Err(ConnectError::Timeout),
+            },
+        };
+        Ok(UpstreamConn::new(socket, dial.address, slot))
+    }
+}
+
+/// Connects, tells who the client is, and shakes hands.
+async fn open(dial: &Dial<'_>) -> Result<Io, ConnectError> {
+    let mut raw = match dial.address {
+        Endpoint::Inet(address) => {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            Raw::Tcp(stream)
+        }
+        Endpoint::Unix(path) => Raw::Unix(UnixStream::connect(path.as_path()).await?),
+    };
+    if let Some(version) = dial.transport.proxy_protocol {
+        let mut header = Vec::with_capacity(128);
+        proxy_protocol::write(version, dial.client, &mut header);
+        raw.write_all(&header).await?;
+    }
+    let stream = Ahead::new(raw, Vec::new());
+    let Some(tls) = &dial.transport.tls else {
+        return Ok(Io::Clear(stream));
+    };
+    let host = dial
+        .name
+        .rsplit_once(':')
+        .map_or(dial.name, |(host, _)| host);
+    let name = tls.server_name(host).ok_or_else(|| {
+        ConnectError::Tls(format!(
+            "{host} is no name to verify; tls.server_name tells another"
+        ))
+    })?;
+    let connector = TlsConnector::from(tls.config());
+    match connector.connect(name, stream.greedy()).await {
+        Ok(stream) => Ok(Io::Tls(Box::new(stream.into()))),
+        Err(error) => Err(ConnectError::Tls(handshake_failure(&error))),
     }
 }
 

@@ -4,13 +4,13 @@
 //! version of HTTP to servers takes the same shape.
 
 use std::io;
-use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
 
 use weir_http1::{Asked, BadAnswer, Fields, Framing, RequestBody, ResponseHead, ResponseParser};
 
 use super::super::slots::Slot;
 use super::super::wire::{BodyReader, BodyWriter, ReadError, Socket, Wire, WriteFraming};
+use crate::upstream::Endpoint;
 
 /// Largest head of an answer, however many fields it has.
 const MAX_HEAD: usize = 256 * 1024;
@@ -35,7 +35,7 @@ pub(in super::super) struct UpstreamConn {
     parser: ResponseParser,
     reader: BodyReader,
     writer: BodyWriter,
-    address: SocketAddr,
+    address: Endpoint,
     served: u64,
     _slot: Slot,
 }
@@ -43,7 +43,7 @@ pub(in super::super) struct UpstreamConn {
 // === impl UpstreamConn ===
 
 impl UpstreamConn {
-    pub(in super::super) fn new(io: impl Into<Socket>, address: SocketAddr, slot: Slot) -> Self {
+    pub(in super::super) fn new(io: impl Into<Socket>, address: Endpoint, slot: Slot) -> Self {
         Self {
             wire: Wire::new(io),
             parser: ResponseParser::new(),
@@ -55,7 +55,7 @@ impl UpstreamConn {
         }
     }
 
-    pub(in super::super) fn address(&self) -> SocketAddr {
+    pub(in super::super) fn address(&self) -> Endpoint {
         self.address
     }
 

@@ -4,13 +4,13 @@
 //! The least recently used connection is closed first; the most recently used is handed out first.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use super::UpstreamConn;
+use crate::upstream::Endpoint;
 
 /// Idle connections, least recently used first.
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ struct Idle {
 impl IdlePool {
     /// The most recently used idle connection to `address` that is still open, preferably one of
     /// this thread.
-    pub(in super::super) fn take(&self, address: SocketAddr) -> Option<UpstreamConn> {
+    pub(in super::super) fn take(&self, address: Endpoint) -> Option<UpstreamConn> {
         let here = thread::current().id();
         let mut idle = self.idle.lock();
         loop {
@@ -91,7 +91,7 @@ impl IdlePool {
     }
 
     /// Closes every connection to `address`.
-    pub(in super::super) fn close_to(&self, address: SocketAddr) {
+    pub(in super::super) fn close_to(&self, address: Endpoint) {
         let closed: VecDeque<Idle>;
         {
             let mut idle = self.idle.lock();
@@ -119,7 +119,7 @@ impl IdlePool {
     }
 
     /// How many connections to `address` are idle.
-    pub(in super::super) fn len_to(&self, address: SocketAddr) -> usize {
+    pub(in super::super) fn len_to(&self, address: Endpoint) -> usize {
         self.idle
             .lock()
             .iter()

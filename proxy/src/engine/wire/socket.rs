@@ -4,17 +4,18 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use pingora::protocols::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+use super::super::stream::Io;
 
 /// A connected stream.
 #[derive(Debug)]
 pub(in super::super) enum Socket {
     /// In the clear, without a layer in between.
     Tcp(TcpStream),
-    /// Anything that pingora has set up: TLS, Unix sockets.
-    Pingora(Stream),
+    /// Anything else: TLS, Unix sockets, bytes that were read too early.
+    Layered(Box<Io>),
 }
 
 impl From<TcpStream> for Socket {
@@ -23,9 +24,9 @@ impl From<TcpStream> for Socket {
     }
 }
 
-impl From<Stream> for Socket {
-    fn from(stream: Stream) -> Self {
-        Self::Pingora(stream)
+impl From<Io> for Socket {
+    fn from(stream: Io) -> Self {
+        Self::Layered(Box::new(stream))
     }
 }
 
@@ -37,7 +38,7 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Pingora(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Layered(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -50,7 +51,7 @@ impl AsyncWrite for Socket {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Pingora(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Layered(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -61,28 +62,28 @@ impl AsyncWrite for Socket {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Self::Pingora(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Layered(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Tcp(stream) => stream.is_write_vectored(),
-            Self::Pingora(stream) => stream.is_write_vectored(),
+            Self::Layered(stream) => stream.is_write_vectored(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Pingora(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Layered(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Pingora(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Layered(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

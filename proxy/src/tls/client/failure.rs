@@ -67,9 +67,12 @@ fn certificate(what: &CertificateError) -> String {
     }
 }
 
-/// A name without the kind that rustls puts around it: `DnsName("api.test")`.
+/// A name without the kind that rustls puts around it: `DnsName("api.test")`, `IpAddress(::1)`.
 fn plain(name: &str) -> &str {
-    name.split('"').nth(1).unwrap_or(name)
+    let inner = name
+        .split_once('(')
+        .and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.unwrap_or(name).trim_matches('"')
 }
 
 fn refused_by_server(alert: AlertDescription) -> String {

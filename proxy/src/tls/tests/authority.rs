@@ -106,6 +106,7 @@ pub(super) fn files(name: &str) -> CertificateFiles {
 pub(super) fn table(certificates: impl IntoIterator<Item = CertificateFiles>) -> ListenerTls {
     ListenerTls {
         certificates: certificates.into_iter().collect(),
+        short: false,
         min_version: TlsVersion::Tls12,
         client_ca: None,
         client_auth: ClientAuth::Off,

@@ -1,7 +1,7 @@
 //! What is wrong with files is said in words.
 
 use weir_api::config::ListenerTls;
-use weir_api::settings::UpstreamTls;
+use weir_api::config::UpstreamTls;
 
 use super::authority::{Authority, NOW, files, table};
 use crate::tls::{Alpn, ClientTls, FileError, Refreshed, ServerTls, TlsProblem, TlsProblems};

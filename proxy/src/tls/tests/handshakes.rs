@@ -5,8 +5,8 @@ use std::sync::Arc;
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, Error, HandshakeKind, ServerConnection};
+use weir_api::config::UpstreamTls;
 use weir_api::config::{ClientAuth, ListenerTls, TlsVersion};
-use weir_api::settings::UpstreamTls;
 
 use super::authority::{Authority, NOW, files, table};
 use crate::tls::{Alpn, ClientIdentity, ClientTls, ServerTls, handshake_failure};

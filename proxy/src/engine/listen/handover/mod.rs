@@ -29,6 +29,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use weir_api::config::ListenAddress;
 
 pub use self::offer::{After, Successor, hand_over};
 pub use self::wait::{Inherited, Offered, Predecessor, Waiting};
@@ -50,10 +51,21 @@ pub const PROBATION: Duration = Duration::from_secs(1);
 pub enum Name {
     /// A `[[listener]]`, by its address.
     Listener(std::net::SocketAddr),
+    /// A `[[listener]]` that is a Unix socket, by its path.
+    ListenerSocket(PathBuf),
     /// `admin.listen`.
     Admin(std::net::SocketAddr),
     /// `admin.socket`.
     AdminSocket(PathBuf),
+}
+
+impl From<&ListenAddress> for Name {
+    fn from(address: &ListenAddress) -> Self {
+        match address {
+            ListenAddress::Inet(address) => Self::Listener(*address),
+            ListenAddress::Unix(path) => Self::ListenerSocket(path.clone()),
+        }
+    }
 }
 
 /// What one side tells the other.

@@ -67,7 +67,8 @@ async fn many_sockets_arrive_with_their_names() {
     let taking = async {
         let mut offered = waiting.offered().await.unwrap();
         for address in &addresses {
-            let socket = offered.sockets.listener(*address).unwrap();
+            let socket = offered.sockets.listener(&(*address).into()).unwrap();
+            let socket = std::net::TcpListener::from(socket);
             assert_eq!(socket.local_addr().unwrap(), *address);
         }
         assert_eq!(offered.sockets.rest().count(), 0);

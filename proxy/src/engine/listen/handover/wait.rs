@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::time::timeout;
 use tracing::{info, warn};
+use weir_api::config::ListenAddress;
 
 use super::lock::Lock;
 use super::wire::Wire;
@@ -200,8 +201,8 @@ impl Predecessor {
 
 impl Inherited {
     /// A listener, by its address.
-    pub fn listener(&mut self, address: SocketAddr) -> Option<TcpListener> {
-        self.take(&Name::Listener(address)).map(TcpListener::from)
+    pub fn listener(&mut self, address: &ListenAddress) -> Option<OwnedFd> {
+        self.take(&Name::from(address))
     }
 
     /// The listener of the admin API, by its address.
