@@ -62,7 +62,7 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
         let rows = if !needs_logs {
             judge(&summary, thresholds, reach)
         } else {
-            let histograms = LoggedHistograms::read(&folder)?;
+            let histograms = LoggedHistograms::read(folder.path())?;
             judge_exactly(&summary, &histograms, thresholds, reach)
         };
         if rows.is_empty() {

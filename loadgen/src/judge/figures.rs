@@ -1,13 +1,12 @@
 //! The figures that rules are held against: of a run that goes on, or of one that is over.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use hdrhistogram::Histogram;
 
 use super::slo::{Metric, Rule, Statistic, Time};
 use crate::{
     record::{Counts, LogError, Totals, latency_histogram, sum_log},
-    report::RunFolder,
     summary::{Latency, Summary},
 };
 
@@ -56,9 +55,9 @@ impl LoggedHistograms {
     /// # Errors
     ///
     /// When one of them is missing or not an interval log.
-    pub fn read(folder: &RunFolder) -> Result<Self, LogError> {
+    pub fn read(folder: &Path) -> Result<Self, LogError> {
         let logged = |name: &str| {
-            let endpoints = sum_log(&folder.file(name))?;
+            let endpoints = sum_log(&folder.join(name))?;
             let mut whole = latency_histogram();
             for histogram in endpoints.values() {
                 // Bounds are the same everywhere, so that this cannot fail.

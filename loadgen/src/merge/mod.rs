@@ -85,7 +85,7 @@ pub fn merge(
     record.id = folder.name();
     write(&folder, &logs, &series, start_of(&summary))?;
     let reach = first.shard.reach_rps.map(|rps| Reach { rps });
-    let histograms = LoggedHistograms::read(&folder).map_err(MergeError::Joined)?;
+    let histograms = LoggedHistograms::read(folder.path()).map_err(MergeError::Joined)?;
     record.verdict = judge::judge_exactly(&summary, &histograms, &record.thresholds, reach);
     let gate = judge::gate(&record.verdict, &summary.validity);
     record.gate = gate.text().to_owned();
