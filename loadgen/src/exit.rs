@@ -51,7 +51,7 @@ impl From<Exit> for ExitCode {
 /// Marks an error as the user's input being wrong: exit code 2 instead of 1.
 ///
 /// ```
-/// use weir_bench::exit::Usage;
+/// use self::Usage;
 /// fn parse() -> anyhow::Result<()> {
 ///     Err(Usage::new("`--threads` must be at least 1").into())
 /// }

@@ -180,6 +180,39 @@ pub mod as_text {
     }
 }
 
+/// A duration in milliseconds with the decimals that its size deserves.
+#[must_use]
+pub fn milliseconds(value: f64) -> String {
+    if value >= 100.0 || value == value.trunc() {
+        format!("{value:.0} ms")
+    } else if value >= 1.0 {
+        format!("{value:.1} ms")
+    } else {
+        format!("{value:.2} ms")
+    }
+}
+
+/// A share (0 to 1) as percent.
+#[must_use]
+pub fn percent(share: f64) -> String {
+    let value = share * 100.0;
+    if value == 0.0 {
+        "0 %".to_owned()
+    } else if value < 1.0 {
+        format!("{} %", rounded((value * 1000.0).round() / 1000.0))
+    } else {
+        format!("{value:.1} %")
+    }
+}
+
+/// A number without needless decimals.
+#[must_use]
+pub fn rounded(value: f64) -> String {
+    let text = format!("{:.3}", value);
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    text.to_owned()
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

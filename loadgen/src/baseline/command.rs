@@ -4,12 +4,15 @@ use std::{path::PathBuf, process::ExitCode};
 
 use comfy_table::{Cell, CellAlignment};
 
-use super::{BaselineError, FOLDER, KeptRun, Store, Taken};
+use super::{BaselineError, FOLDER, Store, Taken};
 use crate::{
+    compare::kept::KeptRun,
     exit::{Exit, Usage},
-    judge::{command::open_run, milliseconds, percent, plain_table},
+    judge::command::open_run,
     stdio,
     summary::Verdict,
+    text::plain_table,
+    units::{milliseconds, percent},
 };
 
 /// Arguments of `weir-bench baseline`.

@@ -5,8 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Baseline, KeptRun};
-use crate::report::now_utc;
+use super::Baseline;
+use crate::{compare::kept::KeptRun, report::now_utc};
 
 const FILE: &str = "baseline.json";
 

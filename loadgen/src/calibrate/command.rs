@@ -5,16 +5,18 @@ use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 use anyhow::Context;
 
 use super::{
-    Way,
     driver::{Driver, Order, Turn},
     engines::until_interrupted,
-    stored::{Calibration, Ceiling, FILE},
 };
 use crate::{
     exit::{Exit, Usage},
+    host::machine::{Cores, Machine},
+    results::ceiling::{
+        Way,
+        stored::{Calibration, Ceiling, FILE},
+    },
     stdio,
     versus::{
-        machine::{Cores, Machine},
         order::{Spread, interleaved},
         report::number,
         upstreams::{Source, Upstreams},

@@ -11,8 +11,9 @@ use anyhow::{Context, bail};
 use nix::sys::resource::{UsageWho, getrusage};
 use serde::Serialize;
 
-use super::{Way, inner::Flat, locust::Locust};
+use super::{inner::Flat, locust::Locust};
 use crate::{
+    results::ceiling::Way,
     units::Rate,
     versus::{
         process::{find, pinned},

@@ -12,18 +12,18 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
-    Way,
     agreement::Agreement,
     driver::{Driver, Order, Turn},
     inner,
 };
 use crate::{
     exit::{Exit, Usage},
+    host::machine::{Cores, Machine},
+    results::ceiling::Way,
     scenario::Engine,
     stdio,
     units::Rate,
     versus::{
-        machine::{Cores, Machine},
         order::{Spread, interleaved},
         report::number,
         upstreams::{Source, Upstreams},

@@ -5,10 +5,13 @@ use std::{net::SocketAddr, sync::Arc};
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
-use super::Way;
 use crate::{
-    run::{self, NoProgress, RunOptions, StopToken, Target},
+    progress::NoProgress,
+    results::ceiling::Way,
+    run::{self, RunOptions},
     scenario::Scenario,
+    stop::StopToken,
+    target::Target,
     units::Rate,
 };
 

@@ -13,11 +13,3 @@ pub mod engines;
 pub mod inner;
 mod locust;
 pub mod selfcheck;
-pub mod share;
-pub mod stored;
-mod way;
-
-pub use self::{
-    stored::{Calibration, ceiling},
-    way::Way,
-};

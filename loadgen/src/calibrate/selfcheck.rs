@@ -6,19 +6,21 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use serde::Serialize;
 
-use super::{Way, engines::until_interrupted, share};
+use super::engines::until_interrupted;
 use crate::{
     exit::{Exit, Usage},
-    run::{self, NoProgress, Outcome, Phase, Progress, RunOptions, StopToken, Target, Tick},
-    sample::{Sampler, Watched, estimate_growth},
+    host::machine::{Cores, Machine},
+    progress::{NoProgress, Phase, Progress, Tick, Watched},
+    results::ceiling::{Way, share},
+    run::{self, Outcome, RunOptions},
+    sample::{Sampler, estimate_growth},
     scenario::{Engine, Scenario},
     stdio,
+    stop::StopToken,
     summary::{Summary, Verdict},
+    target::Target,
     units::{Rate, format_duration, parse_duration},
-    versus::{
-        machine::{Cores, Machine},
-        upstreams::{Source, Upstreams},
-    },
+    versus::upstreams::{Source, Upstreams},
 };
 
 /// Time between two looks at the generator's memory: some 600 looks, which are kept, within these bounds.

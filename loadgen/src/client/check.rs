@@ -260,8 +260,8 @@ mod tests {
     use super::*;
     use crate::{
         client::Plan,
-        run::Target,
         scenario::{Scenario, UserState},
+        target::Target,
     };
 
     const HEAD: &[u8] =

@@ -12,8 +12,8 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::either::Either;
 
-use super::{Plan, Setup};
-use crate::record::FailureKind;
+use super::Plan;
+use crate::record::{FailureKind, connections::Setup};
 
 /// A connection, in the clear or encrypted.
 pub(super) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;

@@ -15,9 +15,9 @@ use http::{HeaderName, HeaderValue, Request, Uri, header};
 use rand::{SeedableRng as _, rngs::SmallRng};
 use tokio::sync::Mutex;
 
-use super::{Answer, Client, Endpoint, Kept, Plan, Received, Setup, connect::Connector};
+use super::{Answer, Client, Endpoint, Kept, Plan, Received, connect::Connector};
 use crate::{
-    record::FailureKind,
+    record::{FailureKind, connections::Setup},
     scenario::{Place, Template, UserState},
 };
 

@@ -12,19 +12,20 @@ mod user;
 mod watch;
 mod wire;
 
-use std::time::Duration;
-
 pub(crate) use self::{
     check::{Headers, Kept, MAX_KEPT, Received},
     http2::{Http2Client, Http2Shared},
-    plan::{Endpoint, LOGIN, Next, Plan},
+    plan::{Endpoint, Next, Plan},
     session::SessionClient,
     transport::Transport,
     user::User,
     watch::{Slot, Watch},
     wire::{WireClient, WireShared},
 };
-use crate::{record::FailureKind, scenario::UserState};
+use crate::{
+    record::{FailureKind, connections::Setup},
+    scenario::UserState,
+};
 
 /// What came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,17 +34,6 @@ pub(crate) struct Answer {
     pub(crate) failure: Option<FailureKind>,
     /// Bytes received.
     pub(crate) bytes: u64,
-}
-
-/// How a connection came about.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Setup {
-    /// Until it could be used: TCP, and TLS if there is any.
-    pub(crate) whole: Duration,
-    /// The TLS handshake alone, if there was one and its time is known.
-    pub(crate) tls: Option<Duration>,
-    /// Whether that handshake resumed an earlier session.
-    pub(crate) resumed: bool,
 }
 
 /// One user's or one connection's side of the conversation.

@@ -7,16 +7,14 @@ use rand::{Rng, RngExt as _};
 use super::{Transport, user::FeedRun};
 use crate::{
     record::FailureKind,
-    run::{BaseUrl, StopToken, Target},
     scenario::{
-        Expect, Extract, From, Login, OnFailure, RequestSpec, Scenario, Template, ThinkTime,
+        Expect, Extract, From, LOGIN, Login, OnFailure, RequestSpec, Scenario, Template, ThinkTime,
         Timeouts, UserState, Variable,
     },
     shard::Shard,
+    stop::StopToken,
+    target::{BaseUrl, Target},
 };
-
-/// Name of the login among the endpoints.
-pub(crate) const LOGIN: &str = "login";
 
 /// A scenario, prepared for sending.
 #[derive(Debug)]

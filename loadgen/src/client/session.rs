@@ -14,11 +14,10 @@ use rand::{SeedableRng as _, rngs::SmallRng};
 use reqwest::Url;
 
 use super::{
-    Answer, Client, Endpoint, Kept, Plan, Received, Setup, counting::Counting,
-    transport::trusting_nobody,
+    Answer, Client, Endpoint, Kept, Plan, Received, counting::Counting, transport::trusting_nobody,
 };
 use crate::{
-    record::FailureKind,
+    record::{FailureKind, connections::Setup},
     scenario::{Place, Template, UserState},
 };
 

@@ -17,8 +17,8 @@ use rustls::{
 };
 
 use crate::{
-    run::{BaseUrl, Target},
     scenario::{Engine, Http, HttpVersion, Scenario, Tls, TlsVersion},
+    target::{BaseUrl, Target},
 };
 
 /// Sessions that a user keeps for resumption.

@@ -106,7 +106,7 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
-    use crate::{run::Target, scenario::Scenario};
+    use crate::{scenario::Scenario, target::Target};
 
     fn plan(feed: &str, rest: &str) -> (tempfile::NamedTempFile, Plan) {
         let mut file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();

@@ -15,12 +15,12 @@ use rand::{SeedableRng as _, rngs::SmallRng};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 use super::{
-    Answer, Client, Endpoint, Headers, Plan, Received, Setup,
+    Answer, Client, Endpoint, Headers, Plan, Received,
     connect::{Connector, Stream},
     http1::ResponseReader,
 };
 use crate::{
-    record::FailureKind,
+    record::{FailureKind, connections::Setup},
     scenario::{Place, Template, UserState},
 };
 

@@ -5,12 +5,13 @@ use std::{
     process::ExitCode,
 };
 
-use super::{Comparison, Grade, change_table, compare, lines, rules::CompareRules, table};
+use super::{Comparison, Grade, compare, rules::CompareRules, table};
 use crate::{
     baseline::{
-        FOLDER, KeptRun, Store,
+        FOLDER, Store,
         command::{as_usage, read_runs},
     },
+    compare::{kept::KeptRun, table::print},
     exit::{Exit, Usage},
     judge::ci::{Check, CiArgs, Judgement, Outcome},
     stdio,
@@ -76,16 +77,6 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
     }
     args.ci.write(&[comparison.judgement()], args.json)?;
     Ok(comparison.result.exit().into())
-}
-
-/// Prints a comparison.
-///
-/// # Errors
-///
-/// When standard output cannot be written.
-pub fn print(comparison: &Comparison) -> std::io::Result<()> {
-    stdio::line(change_table(comparison))?;
-    stdio::line(lines(comparison))
 }
 
 impl Against {

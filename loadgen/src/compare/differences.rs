@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::baseline::KeptRun;
+use crate::compare::kept::KeptRun;
 
 /// Something to know about a run.
 type Fact = fn(&KeptRun) -> String;

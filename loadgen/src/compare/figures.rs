@@ -1,7 +1,7 @@
 //! The figures of a run that are compared.
 
 use crate::{
-    judge::slo::{Metric, Statistic, Time, Unit},
+    slo::{Metric, Statistic, Time, Unit},
     summary::{Latency, Summary},
 };
 

@@ -9,8 +9,9 @@ pub mod command;
 mod differences;
 mod evidence;
 mod figures;
+pub mod kept;
 pub mod rules;
-mod table;
+pub mod table;
 mod verdict;
 
 #[cfg(test)]

@@ -6,11 +6,9 @@ use serde::Deserialize;
 
 use super::figures::figure_name;
 use crate::{
-    judge::{
-        config_file::{ConfigError, ConfigText},
-        slo::{Metric, Statistic, Time, Unit},
-    },
+    config_file::{ConfigError, ConfigText},
     scenario::locate::Step,
+    slo::{Metric, Statistic, Time, Unit},
     stats,
 };
 

@@ -3,7 +3,12 @@
 use comfy_table::{Cell, CellAlignment, Color, Table};
 
 use super::{Comparison, Grade, JudgedChange, figures::FigureUnit};
-use crate::judge::{milliseconds, percent, plain_table, rounded, slo::Unit, wrapped};
+use crate::{
+    slo::Unit,
+    stdio,
+    text::{plain_table, wrapped},
+    units::{milliseconds, percent, rounded},
+};
 
 /// Bytes in a megabyte.
 const MB: f64 = 1e6;
@@ -106,4 +111,14 @@ fn color(grade: Grade) -> Color {
         Grade::Noise | Grade::Flagged | Grade::Warning => Color::Yellow,
         Grade::Regression => Color::Red,
     }
+}
+
+/// Prints a comparison.
+///
+/// # Errors
+///
+/// When standard output cannot be written.
+pub fn print(comparison: &Comparison) -> std::io::Result<()> {
+    stdio::line(change_table(comparison))?;
+    stdio::line(lines(comparison))
 }

@@ -5,9 +5,10 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    baseline::KeptRun,
-    judge::{config_file::ConfigText, tests::good_summary},
-    report::{Commit, Host, Provenance},
+    compare::kept::KeptRun,
+    config_file::ConfigText,
+    judge::tests::good_summary,
+    provenance::{Commit, Host, Provenance},
     summary::{Validity, Verdict},
 };
 

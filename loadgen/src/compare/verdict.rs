@@ -11,8 +11,8 @@ use super::{
     table,
 };
 use crate::{
-    baseline::KeptRun,
-    judge::slo::Unit,
+    compare::kept::KeptRun,
+    slo::Unit,
     stats::holm,
     summary::{Summary, Verdict},
 };

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args as ClapArgs;
 
 use super::{Lengths, Platform, demonstrate};
-use crate::{exit::Exit, measure::Setup, run::StopToken};
+use crate::{exit::Exit, measure::Setup, stop::StopToken};
 
 /// Arguments of `weir-bench demo`.
 #[derive(Debug, ClapArgs)]

@@ -6,13 +6,15 @@ use comfy_table::{Cell, CellAlignment};
 
 use super::{Demonstration, LEAST_EFFICIENCY, Platform};
 use crate::{
-    judge::{Row, Status, milliseconds, plain_table, status_cell, wrapped},
+    judge::{Row, Status, status_cell},
     lint::Finding,
     measure::Measured,
     report::{Overhead, ScenarioOverhead},
     stdio,
     summary::Verdict,
+    text::{plain_table, wrapped},
     topology::TopologySpec,
+    units::milliseconds,
 };
 
 /// Before the first run.

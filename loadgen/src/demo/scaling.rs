@@ -11,10 +11,12 @@ use crate::{
     lint::Facts,
     measure::{MeasureError, Setup, apply_tuning, places},
     report::{FolderError, RunFolder, ScalingPair, ScalingRecord},
-    run::{RunError, StopToken, Target, drive},
+    run::{RunError, drive},
     scenario::{Closed, Engine, Load, Scenario, ThinkTime},
     stats::student,
+    stop::StopToken,
     summary::{Reasons, Validity, Verdict},
+    target::Target,
     topology::{Topology, TopologyError, TopologySpec, Tuning},
     view::LiveProgress,
 };

@@ -13,7 +13,7 @@ use super::{
     workload::{Prepared, Trial, Workload},
 };
 use crate::{
-    calibrate::{Calibration, Way, stored},
+    results::ceiling::{Calibration, Way, stored},
     scenario::Engine,
     stats::{Goal, detectable_effect, estimate, pairs_needed, upper_deviation},
     units::format_duration,

@@ -26,13 +26,12 @@ use super::{
 };
 use crate::{
     exit::{Exit, Usage},
-    report::{Commit, RunFolder, now_utc, write_latest},
-    run::StopToken,
+    host::machine::{Machine, raise_file_limit},
+    provenance::Commit,
+    report::{RunFolder, now_utc, write_latest},
+    stop::StopToken,
     units::parse_duration,
-    versus::{
-        contender::Contender,
-        machine::{Machine, raise_file_limit},
-    },
+    versus::contender::Contender,
 };
 
 /// The table that is checked where there is no file.

@@ -7,9 +7,12 @@ use super::{
     verdict::Verdict,
     workload::Measures,
 };
-use crate::report::{
-    PageError, Provenance,
-    document::{Document, Part, Tone},
+use crate::{
+    provenance::Provenance,
+    report::{
+        PageError,
+        document::{Document, Part, Tone},
+    },
 };
 
 /// Makes the page.

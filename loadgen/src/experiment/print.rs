@@ -8,7 +8,7 @@ use super::{
     record::{Report, Row},
     verdict::Verdict,
 };
-use crate::judge::{plain_table, wrapped};
+use crate::text::{plain_table, wrapped};
 
 /// The whole result as text.
 #[must_use]

@@ -19,7 +19,7 @@ use super::{
     workload::Workload,
 };
 use crate::{
-    run::StopToken,
+    stop::StopToken,
     topology::{Tuning, settings_of},
 };
 

@@ -16,7 +16,7 @@ use super::{
     verdict::{Control, Verdict},
     workload::{Line, Measures},
 };
-use crate::{lint::Finding, stats::Estimate, versus::machine::Machine};
+use crate::{host::machine::Machine, lint::Finding, stats::Estimate};
 
 /// The whole result.
 #[derive(Debug, Clone, Serialize)]

@@ -6,16 +6,15 @@ use super::{
     Gate, LoggedHistograms, Reach, Status, Thresholds,
     ci::{CiArgs, Judgement},
     gate, judge, judge_exactly, rows_table,
-    slo::{Metric, RuleList},
-    wrapped,
 };
 use crate::{
-    baseline::KeptRun,
-    compare::command::{Against, print as print_comparison},
+    compare::{command::Against, kept::KeptRun, table::print as print_comparison},
     exit::{Exit, Usage},
     report::{FolderError, RunFolder, RunRecord},
+    slo::{Metric, RuleList},
     stdio,
     summary::{Model, Summary, Verdict},
+    text::wrapped,
 };
 
 /// Arguments of `weir-bench gate`.
@@ -154,7 +153,7 @@ fn known_endpoints(
     let seen = summary.endpoints.iter().map(|of| of.name.as_str());
     let mut names: Vec<&str> = planned.chain(seen).collect();
     if !record.scenario["login"].is_null() {
-        names.push(crate::client::LOGIN);
+        names.push(crate::scenario::LOGIN);
     }
     names.dedup();
     let mut unique: Vec<&str> = Vec::new();

@@ -6,29 +6,25 @@
 pub mod bands;
 pub mod ci;
 pub mod command;
-pub(crate) mod config_file;
-mod figures;
 mod gate;
+mod logged;
 mod rows;
-pub mod slo;
 mod table;
 mod thresholds;
-mod watch;
 
-pub use config_file::ConfigError;
-pub use figures::{Histograms, LoggedHistograms};
 pub use gate::{Gate, gate};
-pub use table::{
-    doubts, endpoint_table, name_and_numbers, plain_table, rows_table, shortened, status_cell,
-    wrapped,
-};
+pub use logged::LoggedHistograms;
+pub use table::{doubts, endpoint_table, rows_table, status_cell};
 pub use thresholds::{Thresholds, ThresholdsError};
-pub use watch::AbortWatch;
 
 use serde::{Deserialize, Serialize};
 
-use self::{figures::Finished, rows::rule_row};
-use crate::summary::{Aborted, Summary};
+use self::rows::rule_row;
+use crate::{
+    slo::{Histograms, figures::Finished},
+    summary::{Aborted, Summary},
+    units::{milliseconds, percent, rounded},
+};
 
 /// Samples beyond a percentile below which the report says how few they are.
 const FEW_TAIL_SAMPLES: f64 = 10.0;
@@ -226,39 +222,6 @@ fn throughput_row(summary: &Summary, limit: f64, reach: Option<Reach>) -> Row {
 
 fn pass_if(met: bool) -> Status {
     if met { Status::Pass } else { Status::Fail }
-}
-
-/// A duration in milliseconds with the decimals that its size deserves.
-#[must_use]
-pub fn milliseconds(value: f64) -> String {
-    if value >= 100.0 || value == value.trunc() {
-        format!("{value:.0} ms")
-    } else if value >= 1.0 {
-        format!("{value:.1} ms")
-    } else {
-        format!("{value:.2} ms")
-    }
-}
-
-/// A share (0 to 1) as percent.
-#[must_use]
-pub fn percent(share: f64) -> String {
-    let value = share * 100.0;
-    if value == 0.0 {
-        "0 %".to_owned()
-    } else if value < 1.0 {
-        format!("{} %", rounded((value * 1000.0).round() / 1000.0))
-    } else {
-        format!("{value:.1} %")
-    }
-}
-
-/// A number without needless decimals.
-#[must_use]
-pub fn rounded(value: f64) -> String {
-    let text = format!("{:.3}", value);
-    let text = text.trim_end_matches('0').trim_end_matches('.');
-    text.to_owned()
 }
 
 #[cfg(test)]

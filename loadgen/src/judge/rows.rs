@@ -1,10 +1,12 @@
 //! Rows of the verdict for rules of any kind.
 
-use super::{
-    FEW_TAIL_SAMPLES, Reach, Row, Status,
-    figures::{Figures, Finished, value},
-    milliseconds, percent, rounded,
-    slo::{Metric, Rule, Statistic, Unit},
+use super::{FEW_TAIL_SAMPLES, Reach, Row, Status};
+use crate::{
+    slo::{
+        Metric, Rule, Statistic,
+        figures::{Figures, Finished, value, write},
+    },
+    units::rounded,
 };
 
 /// One row a rule.
@@ -36,15 +38,6 @@ pub(super) fn rule_row(figures: &Finished<'_>, rule: &Rule, reach: Option<Reach>
         ),
         status,
         note,
-    }
-}
-
-/// A value with its unit, for people.
-pub(super) fn write(unit: Unit, value: f64) -> String {
-    match unit {
-        Unit::Milliseconds => milliseconds(value),
-        Unit::Share => percent(value),
-        Unit::PerSecond => format!("{}/s", rounded((value * 10.0).round() / 10.0)),
     }
 }
 

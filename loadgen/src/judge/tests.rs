@@ -4,7 +4,9 @@
 use super::*;
 use crate::{
     exit::Exit,
+    slo,
     summary::{Latency, Model, Validity, Verdict},
+    text::wrapped,
 };
 
 /// A run of 12 s that meets every documented threshold.

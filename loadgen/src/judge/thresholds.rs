@@ -7,9 +7,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::slo::{Metric, Relation, Rule, RuleEntry, Statistic, Time};
 use crate::{
     scenario::{self, Scenario},
+    slo::{Metric, Relation, Rule, RuleEntry, Statistic, Time},
     units::{Rate, parse_duration},
 };
 

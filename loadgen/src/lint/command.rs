@@ -8,9 +8,10 @@ use serde::Serialize;
 use super::{Facts, Finding, LimitFacts, Severity, lint};
 use crate::{
     exit::{Exit, Usage},
-    judge::{Thresholds, wrapped},
+    judge::Thresholds,
     scenario::Scenario,
     stdio,
+    text::wrapped,
     units::Rate,
 };
 

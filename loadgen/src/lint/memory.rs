@@ -6,41 +6,12 @@
 //! A growth is detectable with 80 % power at the 5 % level when it is (1.96 + 0.84) standard errors.
 
 use super::{Facts, Finding, Severity, duration, human};
+use crate::sample::growth::{MemoryAssumption, smallest_detectable_growth};
 
-/// z-values of a two-sided 5 % test and of 80 % power.
-const Z_LEVEL_AND_POWER: f64 = 1.960 + 0.842;
 /// Seconds in an hour.
 const HOUR_S: f64 = 3600.0;
 /// Bytes in a megabyte.
 const MB: f64 = 1e6;
-
-/// What is assumed about a process's memory before it has been measured.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct MemoryAssumption {
-    /// Spread of resident memory around its trend, bytes.
-    pub spread: f64,
-    /// Time after which two samples are independent, seconds.
-    pub correlation_s: f64,
-}
-
-impl Default for MemoryAssumption {
-    fn default() -> Self {
-        Self {
-            spread: MB,
-            correlation_s: 10.0,
-        }
-    }
-}
-
-/// Smallest growth in bytes per second that a run of `duration_s` seconds can tell from none.
-#[must_use]
-pub fn smallest_detectable_growth(duration_s: f64, assumption: MemoryAssumption) -> f64 {
-    if duration_s <= 0.0 {
-        return f64::INFINITY;
-    }
-    let independent = (duration_s / assumption.correlation_s).max(2.0);
-    Z_LEVEL_AND_POWER * assumption.spread * (12.0 / independent).sqrt() / duration_s
-}
 
 /// The run is too short for the claim on memory growth.
 pub(super) fn claim(facts: &Facts) -> Option<Finding> {

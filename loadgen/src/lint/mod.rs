@@ -6,9 +6,9 @@ mod facts;
 mod load;
 mod memory;
 mod proxy;
+pub mod raise;
 
 pub use facts::{Closed, Facts, LimitFacts, Offered, ProxyFacts};
-pub use memory::{MemoryAssumption, smallest_detectable_growth};
 
 use std::collections::BTreeMap;
 

@@ -5,10 +5,7 @@ use std::{
     time::Instant,
 };
 
-use crate::{
-    run::{Phase, Progress, Tick},
-    sample::Watched,
-};
+use crate::progress::{Phase, Progress, Tick, Watched};
 
 /// Passes progress on and notes when the measured part began.
 pub(super) struct MeasuredClock {

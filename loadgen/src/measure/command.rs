@@ -4,23 +4,26 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use super::{Keep, MeasureError, Measured, Order, Setup, Watching, measure, print::print};
 use crate::{
-    baseline::KeptRun,
     compare::{
         Comparison,
         command::{Against, Reference},
+        kept::KeptRun,
     },
     exit::{Exit, Usage},
     judge::{
         self, Thresholds,
         bands::Bands,
         ci::{CiArgs, Judgement},
-        slo::RuleList,
     },
+    measure::as_usage,
     metrics::Endpoint,
-    run::{Fan, RunError, RunOptions, StopToken},
+    progress::Fan,
+    run::{RunError, RunOptions},
     sample::SelectError,
     scenario::Scenario,
+    slo::RuleList,
     stdio,
+    stop::StopToken,
     summary::Model,
     topology::TopologyError,
     view::{self, Viewer},
@@ -229,15 +232,6 @@ fn judgements(done: &Measured) -> Vec<Judgement> {
     let mut judgements = vec![gate];
     judgements.extend(record.comparison.iter().map(Comparison::judgement));
     judgements
-}
-
-/// An error of a measurement, marked as usage when the user's input is wrong.
-pub(crate) fn as_usage(error: MeasureError) -> anyhow::Error {
-    if error.is_usage() {
-        Usage::new(error).into()
-    } else {
-        error.into()
-    }
 }
 
 impl MeasureError {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::{report::Growth, sample::estimate_growth, summary::Summary};
+use crate::{
+    sample::{estimate_growth, growth::Growth},
+    summary::Summary,
+};
 
 const MB: f64 = 1e6;
 const MINUTE_S: f64 = 60.0;

@@ -7,9 +7,11 @@ use super::{
     watching::Profiling,
 };
 use crate::{
+    progress::Progress,
     report::ProfileRecord,
-    run::{Outcome, Progress, RunOptions, StopToken, drive},
+    run::{Outcome, RunOptions, drive},
     sample::Sampler,
+    stop::StopToken,
 };
 
 /// What came of the load.

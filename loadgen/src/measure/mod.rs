@@ -12,7 +12,7 @@ mod order;
 mod overhead;
 mod place;
 mod print;
-mod setup_args;
+pub mod setup_args;
 mod shard;
 pub(crate) mod side;
 mod stage;
@@ -32,12 +32,16 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use self::{place::Place, stage::Stage};
 use crate::{
+    exit::Usage,
     judge::{self, Gate},
     lint,
     profile::ProfileError,
-    report::{FolderError, PageError, Provenance, RunFolder, RunRecord, now_utc, write_page},
-    run::{Progress, RunError, StopToken},
+    progress::Progress,
+    provenance::Provenance,
+    report::{FolderError, PageError, RunFolder, RunRecord, now_utc, write_page},
+    run::RunError,
     sample::SelectError,
+    stop::StopToken,
     summary::{Summary, Verdict},
     topology::TopologyError,
 };
@@ -246,5 +250,14 @@ impl Measured {
     #[must_use]
     pub fn is_invalid(&self) -> bool {
         self.summary.validity.verdict == Verdict::Invalid
+    }
+}
+
+/// An error of a measurement, marked as usage when the user's input is wrong.
+pub(crate) fn as_usage(error: MeasureError) -> anyhow::Error {
+    if error.is_usage() {
+        Usage::new(error).into()
+    } else {
+        error.into()
     }
 }

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use super::Watching;
 use crate::{
-    calibrate::Way,
     judge::Thresholds,
-    run::{RunOptions, Target},
-    sample::Watched,
+    progress::Watched,
+    results::ceiling::Way,
+    run::RunOptions,
     scenario::{Load, Scenario},
+    target::Target,
     topology::TopologySpec,
     units::format_duration,
     view::About,

@@ -6,8 +6,9 @@ use tempfile::TempDir;
 
 use super::{Keep, MeasureError, Order, Setup, Subject};
 use crate::{
+    provenance::Commit,
     record::Recording,
-    report::{Commit, RunFolder, RunRecord, write_latest, write_page},
+    report::{RunFolder, RunRecord, write_latest, write_page},
     summary::Summary,
 };
 

@@ -6,11 +6,14 @@ use comfy_table::{Cell, CellAlignment};
 
 use super::Measured;
 use crate::{
-    calibrate::share,
-    judge::{self, milliseconds, plain_table, wrapped},
-    report::{RunRecord, StageBreakdown, TuningRecord},
+    judge,
+    report::{RunRecord, StageBreakdown},
+    results::ceiling::share,
     stdio,
     summary::{Summary, Verdict},
+    text::{plain_table, wrapped},
+    topology::record::TuningRecord,
+    units::milliseconds,
 };
 
 /// Prints what was measured and how it was judged.
@@ -64,7 +67,7 @@ pub(super) fn print(done: &Measured) -> io::Result<()> {
         stdio::line(text)?;
     }
     if let Some(comparison) = &record.comparison {
-        crate::compare::command::print(comparison)?;
+        crate::compare::table::print(comparison)?;
     }
     let gate = match &record.stopped {
         Some(reason) => format!("stopped {reason}; gate not judged"),

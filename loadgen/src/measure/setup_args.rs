@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::Setup;
+use clap::ValueEnum;
 
 /// Options that say where things are, and what is printed.
 #[derive(Debug, clap::Args)]
@@ -35,4 +36,13 @@ impl SetupArgs {
             ..Setup::default()
         }
     }
+}
+
+/// Client engine by name.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum EngineName {
+    /// Cookies, a pool of connections per user.
+    Session,
+    /// Raw connections, least cost per request.
+    Wire,
 }

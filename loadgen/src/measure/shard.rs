@@ -1,12 +1,10 @@
 //! What is different when a run is one part of several.
 
 use crate::{
-    judge::{
-        Reach, Thresholds,
-        slo::{Metric, Rule},
-    },
+    judge::{Reach, Thresholds},
     run::RunOptions,
     shard::{Shard, ShardRecord},
+    slo::{Metric, Rule},
 };
 
 /// What one part can be judged by: not by a throughput that all of them have together. The whole is

@@ -6,14 +6,19 @@ use super::{
     MeasureError, Setup, apply_tuning, clock::MeasuredClock, place::failed, places, validity,
 };
 use crate::{
-    calibrate::Way,
     judge::Thresholds,
     lint::Facts,
-    report::{TopologyRecord, TuningRecord},
-    run::{Outcome, Progress, StopToken, Target, drive},
-    sample::{Sampler, Watched},
+    progress::{Progress, Watched},
+    results::ceiling::Way,
+    run::{Outcome, drive},
+    sample::Sampler,
     scenario::Scenario,
-    topology::{Topology, TopologyError, TopologySpec, Tuning},
+    stop::StopToken,
+    target::Target,
+    topology::{
+        Topology, TopologyError, TopologySpec, Tuning,
+        record::{TopologyRecord, TuningRecord},
+    },
 };
 
 /// Time between two samples of a process.

@@ -7,11 +7,15 @@ use weir_api::admin::SettingsView;
 
 use super::{MeasureError, Order, Setup, Subject};
 use crate::{
-    lint::Facts,
-    report::{TopologyRecord, TuningRecord},
-    run::{StopToken, Target},
-    sample::Watched,
-    topology::{Places, Topology, TopologyError, Tuning, raise_limits, settings_of},
+    lint::{Facts, raise::raise_limits},
+    progress::Watched,
+    stop::StopToken,
+    target::Target,
+    topology::{
+        Places, Topology, TopologyError, Tuning,
+        record::{TopologyRecord, TuningRecord},
+        settings_of,
+    },
 };
 
 /// Time to live of the override; it is renewed three times as often.

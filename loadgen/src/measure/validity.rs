@@ -2,10 +2,9 @@
 //! ceiling, a process that died, an override that lapsed.
 
 use crate::{
-    calibrate::{Way, share},
-    report::TuningRecord,
+    results::ceiling::{Way, share},
     summary::{Summary, Verdict},
-    topology::TopologyError,
+    topology::{TopologyError, record::TuningRecord},
 };
 
 /// Share of all cores from which processes take CPU time from each other.

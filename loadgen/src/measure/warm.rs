@@ -10,10 +10,11 @@ use serde_json::Value;
 use super::{MeasureError, Order, Setup, load, stage::Stage, validity};
 use crate::{
     judge::{self, Row},
-    report::{TopologyRecord, TuningRecord},
-    run::{Progress, StopToken},
+    progress::Progress,
     scenario::Scenario,
+    stop::StopToken,
     summary::Summary,
+    topology::record::{TopologyRecord, TuningRecord},
 };
 
 /// A target with its limits raised, ready for one run after another.

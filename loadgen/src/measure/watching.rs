@@ -11,8 +11,9 @@ use std::{
 use super::{MeasureError, Order};
 use crate::{
     profile::{self, Event, FlameGraph, ProfileError},
+    progress::Watched,
     report::ProfileRecord,
-    sample::{Detail, Selector, Tracker, Watched, process_name},
+    sample::{Detail, Selector, Tracker, process_name},
     stdio,
     units::parse_duration,
 };

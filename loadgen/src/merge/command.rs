@@ -6,8 +6,10 @@ use super::{MergeError, Merged, merge};
 use crate::{
     exit::{Exit, Usage},
     judge,
-    report::{Commit, RunFolder, RunRecord, write_latest},
+    provenance::Commit,
+    report::{RunFolder, RunRecord, write_latest},
     summary::Verdict,
+    text::{plain_table, wrapped},
 };
 
 /// Arguments of `weir-bench merge`.
@@ -64,7 +66,7 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
 
 /// The verdict of the whole, and what it was joined from.
 fn text(merged: &Merged) -> String {
-    let mut table = judge::plain_table(&[
+    let mut table = plain_table(&[
         "shard",
         "machine",
         "began",
@@ -99,7 +101,7 @@ fn text(merged: &Merged) -> String {
         merged.shards.overlap * 100.0,
         judge::rows_table(&merged.record.verdict),
         judge::endpoint_table(&summary.endpoints),
-        judge::wrapped(&validity, "", "  "),
+        wrapped(&validity, "", "  "),
         merged.gate.text(),
         merged.folder.path().display(),
     )

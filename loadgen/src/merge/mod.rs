@@ -23,8 +23,9 @@ use self::{
 };
 use crate::{
     judge::{self, Gate, LoggedHistograms, Reach},
+    provenance::Provenance,
     record::read_log,
-    report::{Provenance, RunFolder, RunRecord, now_utc, write_page},
+    report::{RunFolder, RunRecord, now_utc, write_page},
     shard::{MergeRecord, MergedShard, Shard},
     summary::{Summary, Verdict},
 };
@@ -260,10 +261,10 @@ fn targets(parts: &[Part]) -> Vec<String> {
     all
 }
 
-fn growth(parts: &[Part]) -> Vec<crate::report::Growth> {
+fn growth(parts: &[Part]) -> Vec<crate::sample::growth::Growth> {
     let named = |part: &Part| {
         let number = part.shard.number;
-        let rename = move |growth: &crate::report::Growth| crate::report::Growth {
+        let rename = move |growth: &crate::sample::growth::Growth| crate::sample::growth::Growth {
             process: format!("{} (shard {number})", growth.process),
             ..growth.clone()
         };

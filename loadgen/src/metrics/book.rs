@@ -8,8 +8,8 @@ use prometheus::{
 
 use super::histogram::ResponseTimes;
 use crate::{
-    run::{Phase, Progress, Tick},
-    sample::{Meter, Watched},
+    progress::{Phase, Progress, Tick, Watched},
+    sample::Meter,
 };
 
 /// Everything that is published.
@@ -220,8 +220,8 @@ mod tests {
 
     use super::*;
     use crate::{
+        progress::EndpointTick,
         record::{Counts, FailureKind},
-        run::EndpointTick,
     };
 
     #[test]

@@ -7,12 +7,15 @@ use anyhow::Context as _;
 use super::{Bounds, Plan, check, measure_overhead, page};
 use crate::{
     exit::Usage,
-    judge::{Gate, doubts, name_and_numbers, plain_table, rows_table, wrapped},
+    judge::{Gate, doubts, rows_table},
     measure::SetupArgs,
-    report::{Commit, RunFolder, write_latest},
-    run::{StopToken, command::OverrideArgs},
+    provenance::Commit,
+    report::{RunFolder, write_latest},
+    run::command::OverrideArgs,
     scenario::{Overrides, Scenario},
     stdio,
+    stop::StopToken,
+    text::{name_and_numbers, plain_table, wrapped},
     topology::TopologySpec,
     units::parse_duration,
 };

@@ -14,10 +14,11 @@ use crate::{
     exit::Usage,
     judge::{Row, gate},
     measure::{Setup, side::Side},
-    report::{Provenance, RunFolder, now_utc},
-    run::StopToken,
+    provenance::Provenance,
+    report::{RunFolder, now_utc},
     scenario::Scenario,
     stats::estimate,
+    stop::StopToken,
     summary::{Latency, ProcessSummary, Reasons, Summary},
     topology::{TopologyError, TopologySpec},
     view::lines_unless,
@@ -71,7 +72,7 @@ pub fn measure_overhead(
     for spec in [&plan.direct, &plan.proxied] {
         let logs = folder.path().join(&spec.name);
         let side = Side::start(spec, &[&plan.scenario], setup, &logs, stop)
-            .map_err(crate::measure::command::as_usage)?;
+            .map_err(crate::measure::as_usage)?;
         sides.push(side);
     }
     let mut pairs = Vec::new();

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     judge::{Row, Status},
-    report::{Provenance, TopologyRecord},
+    provenance::Provenance,
     summary::Validity,
+    topology::record::TopologyRecord,
 };
 
 /// What the proxy may cost.

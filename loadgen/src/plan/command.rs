@@ -6,8 +6,8 @@ use anyhow::Context as _;
 
 use super::{Demand, Environment, EvidenceError, Margin, documented, plan, print, read};
 use crate::{
-    calibrate::{Way, stored::ceiling},
     exit::{Exit, Usage},
+    results::ceiling::{Way, stored::ceiling},
     scenario::Engine,
     stdio,
 };

@@ -11,10 +11,11 @@ use serde_json::Value;
 
 use super::model::Span;
 use crate::{
-    report::{ComparisonRecord, FolderError, RunFolder, TopologyRecord, TuningRecord},
+    report::{ComparisonRecord, FolderError, RunFolder},
     search::{self, Over, ProbeRecord, SearchRecord, word},
     summary::Verdict,
     sweep::{self, SweepRecord},
+    topology::record::{TopologyRecord, TuningRecord},
 };
 
 /// A folder that tells nothing.
@@ -391,7 +392,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::report::Change;
+    use crate::topology::record::Change;
 
     #[test]
     fn limits_count_as_they_were_before_they_were_raised() {

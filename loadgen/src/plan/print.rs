@@ -1,7 +1,10 @@
 //! A plan for people: tables for the terminal, the same as Markdown.
 
 use super::{Plan, PlanRow};
-use crate::judge::{plain_table, rounded, wrapped};
+use crate::{
+    text::{plain_table, wrapped},
+    units::rounded,
+};
 
 const HEADER: [&str; 6] = [
     "demand",

@@ -1,11 +1,10 @@
 //! Connections that were opened, and how long that took.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use hdrhistogram::Histogram;
 
 use super::latency_histogram;
-use crate::client::Setup;
 
 /// Every connection of a run: opened before the load, in warm-up or in the measured part.
 #[derive(Debug, Clone, Default)]
@@ -68,6 +67,17 @@ impl Connections {
         }
         figures
     }
+}
+
+/// How a connection came about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Setup {
+    /// Until it could be used: TCP, and TLS if there is any.
+    pub(crate) whole: Duration,
+    /// The TLS handshake alone, if there was one and its time is known.
+    pub(crate) tls: Option<Duration>,
+    /// Whether that handshake resumed an earlier session.
+    pub(crate) resumed: bool,
 }
 
 #[cfg(test)]

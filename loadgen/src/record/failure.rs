@@ -1,5 +1,6 @@
 //! Kinds of failure, and what usually causes them.
 
+use crate::record::BTreeMap;
 use std::{borrow::Cow, io};
 
 /// Why a request did not end as the scenario expects.
@@ -260,6 +261,16 @@ impl FailureKind {
             Self::Other => "see the log of the target",
         }
     }
+}
+
+/// Failures by kind, most frequent first.
+pub(crate) fn by_frequency(failures: &BTreeMap<FailureKind, u64>) -> Vec<(FailureKind, u64)> {
+    let mut list: Vec<_> = failures
+        .iter()
+        .map(|(kind, count)| (*kind, *count))
+        .collect();
+    list.sort_by(|(_, a), (_, b)| b.cmp(a));
+    list
 }
 
 #[cfg(test)]

@@ -4,13 +4,12 @@
 //! the collecting thread, which merges them, writes the interval logs and sends the emptied ones
 //! back. Percentiles are only ever read from merged histograms, never averaged.
 
-mod collect;
-mod connections;
-mod failure;
-mod hlog;
-mod interval;
+pub(crate) mod connections;
+pub(crate) mod failure;
+pub(crate) mod hlog;
+pub(crate) mod interval;
 mod intervals;
-mod recorder;
+pub(crate) mod recorder;
 
 use std::{
     collections::BTreeMap,
@@ -24,8 +23,8 @@ use hdrhistogram::Histogram;
 
 pub(crate) use self::hlog::IntervalLog;
 pub(crate) use self::{
-    collect::{Collector, by_frequency},
     connections::Connections,
+    failure::by_frequency,
     recorder::{Completion, Nanos, Recorder, Timeline},
 };
 pub use self::{
@@ -129,7 +128,7 @@ struct Logs {
 }
 
 impl Recording {
-    fn new(
+    pub(crate) fn new(
         totals: Totals,
         rows: Vec<SecondRow>,
         measured_start: SystemTime,

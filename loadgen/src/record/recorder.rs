@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, Sender};
 
 use super::{Connections, FailureKind, interval::IntervalData};
-use crate::client::Setup;
+use crate::record::connections::Setup;
 
 /// Nanoseconds since the load began.
 pub(crate) type Nanos = u64;

@@ -7,12 +7,15 @@ use anyhow::Context as _;
 use super::{Bounds, Plan, RecoveryRecord, page, recover};
 use crate::{
     exit::Usage,
-    judge::{Gate, doubts, rows_table, wrapped},
+    judge::{Gate, doubts, rows_table},
     measure::SetupArgs,
-    report::{Commit, RunFolder, write_latest},
-    run::{StopToken, command::OverrideArgs},
+    provenance::Commit,
+    report::{RunFolder, write_latest},
+    run::command::OverrideArgs,
     scenario::{Overrides, Scenario},
     stdio,
+    stop::StopToken,
+    text::wrapped,
     topology::TopologySpec,
     units::parse_duration,
     view::lines_unless,

@@ -27,11 +27,12 @@ use crate::{
         MeasureError, Setup,
         side::{Side, run_watched},
     },
+    progress::{Progress, Tick, Watched},
+    provenance::Provenance,
     record::SecondRow,
-    report::{Provenance, now_utc},
-    run::{Progress, StopToken, Tick},
-    sample::Watched,
+    report::now_utc,
     scenario::{Overrides, Scenario},
+    stop::StopToken,
     summary::Verdict,
     topology::{Topology, TopologyError, TopologySpec},
 };
@@ -121,7 +122,7 @@ pub fn recover(
     plan.check()?;
     let created_at = now_utc();
     let mut side = Side::start(&plan.topology, &[&plan.scenario], setup, folder, stop)
-        .map_err(crate::measure::command::as_usage)?;
+        .map_err(crate::measure::as_usage)?;
     let (target, described) = (side.target.clone(), side.record());
     let Some(mut topology) = side.topology.take() else {
         return Err(TopologyError::NoReplicas.into());
@@ -169,7 +170,7 @@ pub fn recover(
         });
         (outcome, seen)
     });
-    let outcome = outcome.map_err(crate::measure::command::as_usage)?;
+    let outcome = outcome.map_err(crate::measure::as_usage)?;
     let seen = seen??;
     side.topology = Some(topology);
     let died = side.ended();

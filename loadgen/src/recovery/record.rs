@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     judge::{Row, Status},
-    report::{Provenance, TopologyRecord},
+    provenance::Provenance,
     summary::{Failure, Latency, Summary, Validity},
+    topology::record::TopologyRecord,
 };
 
 /// What is allowed.

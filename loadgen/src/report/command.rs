@@ -18,7 +18,7 @@ use super::{
     page::render_sheet,
     render_page, write_page,
 };
-use crate::{exit::Usage, judge, stdio};
+use crate::{exit::Usage, judge, stdio, text::plain_table};
 
 /// Name of the page over several runs when none is given.
 const OVERLAY: &str = "compare.html";
@@ -89,7 +89,7 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
         put(&data, &export::json(&runs)?)?;
         for table in sheet.tables.iter().take(1) {
             let header: Vec<_> = table.header.iter().map(String::as_str).collect();
-            let mut text = judge::plain_table(&header);
+            let mut text = plain_table(&header);
             for row in &table.rows {
                 text.add_row(row.iter().map(|(cell, _)| cell));
             }

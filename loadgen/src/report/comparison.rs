@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Overhead, PageError, Provenance, RunFolder, RunRecord, TuningRecord,
+    Overhead, PageError, RunFolder, RunRecord,
     chart::{Axis, Ink, Plot, Series, Shape},
     page::render_comparison,
 };
 use crate::{
     judge::Row,
     lint::Finding,
+    provenance::Provenance,
     summary::{Summary, Validity},
+    topology::record::TuningRecord,
 };
 
 /// What `comparison.json` holds.

@@ -4,12 +4,13 @@ use minijinja::{Value, context, value::Serde};
 use serde::Serialize;
 
 use super::{
-    PageError, Provenance,
+    PageError,
     chart::{Plot, token_css},
     page::{Chart, charts, environment},
 };
 use crate::{
     judge::{Gate, Row},
+    provenance::Provenance,
     summary::{Validity, Verdict},
 };
 

@@ -8,8 +8,8 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Commit, RunRecord};
-use crate::summary::Summary;
+use super::RunRecord;
+use crate::{provenance::Commit, summary::Summary};
 
 const RUN: &str = "run.json";
 const SUMMARY: &str = "summary.json";

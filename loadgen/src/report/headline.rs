@@ -5,8 +5,9 @@ use serde::Serialize;
 use super::{Kind, RunRecord};
 use crate::{
     compare::{Comparison, Grade, Outcome},
-    judge::{Row, Status, milliseconds, percent},
+    judge::{Row, Status},
     summary::{Summary, Verdict},
+    units::{milliseconds, percent},
 };
 
 /// The verdict in words.

@@ -14,7 +14,6 @@ mod headline;
 mod overlay;
 mod page;
 mod plots;
-mod provenance;
 mod record;
 mod sheet;
 
@@ -24,11 +23,7 @@ pub use comparison::{
 };
 pub use folder::{FolderError, RunFolder, now_utc, write_latest};
 pub use page::{PageError, render_page, write_page};
-pub use provenance::{Commit, Host, Provenance};
-pub use record::{
-    BoundsRecord, Change, ContainersRecord, Growth, Overhead, OverheadRow, ProfileRecord,
-    ReplicaRecord, RunRecord, StageBreakdown, StageRow, TopologyRecord, TuningRecord,
-};
+pub use record::{Overhead, OverheadRow, ProfileRecord, RunRecord, StageBreakdown, StageRow};
 pub use sheet::{Kind, Sheet, SheetTable, write_sheet};
 
 #[cfg(test)]

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{
-    Kind, Provenance, RunRecord, Sheet, SheetTable,
+    Kind, RunRecord, Sheet, SheetTable,
     chart::{Axis, Ink, Plot, Series, Shape},
     now_utc,
 };
 use crate::{
-    judge::{milliseconds, percent},
+    provenance::Provenance,
     summary::{Interval, Summary},
+    units::{milliseconds, percent},
 };
 
 /// A change that is larger than this is marked.

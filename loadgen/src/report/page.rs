@@ -11,7 +11,12 @@ use super::{
     headline::{configuration, headline, tiles},
     plots::plots,
 };
-use crate::{judge, summary::Summary};
+use crate::{
+    judge,
+    summary::Summary,
+    text::shortened,
+    units::{milliseconds, percent, rounded},
+};
 
 /// Characters of a path that stand beside the name of an endpoint; the whole is under the pointer.
 const PATH_WIDTH: usize = 44;
@@ -173,8 +178,8 @@ pub(super) fn charts(plots: &[Plot]) -> Result<Vec<Chart>, ChartError> {
 
 fn hover(plot: &Plot) -> Hover {
     let text = |x: f64| match plot.x.unit() {
-        "%" => format!("{} %", judge::rounded((x * 1e7).round() / 1e5)),
-        unit => format!("{} {unit}", judge::rounded(x)),
+        "%" => format!("{} %", rounded((x * 1e7).round() / 1e5)),
+        unit => format!("{} {unit}", rounded(x)),
     };
     let series = plot.series.iter().map(|series| HoverSeries {
         name: series.name.clone(),
@@ -209,8 +214,8 @@ pub(super) fn environment() -> Result<Environment<'static>, minijinja::Error> {
     environment.add_template("document.html", include_str!("templates/document.html"))?;
     environment.add_template("style.css", include_str!("templates/style.css"))?;
     environment.add_template("script.js", include_str!("templates/script.js"))?;
-    environment.add_filter("ms", judge::milliseconds);
-    environment.add_filter("percent", judge::percent);
+    environment.add_filter("ms", milliseconds);
+    environment.add_filter("percent", percent);
     environment.add_filter("count", thousands);
     environment.add_filter("bytes", bytes);
     environment.add_filter("decimals", |value: f64, places: usize| {
@@ -218,9 +223,7 @@ pub(super) fn environment() -> Result<Environment<'static>, minijinja::Error> {
     });
     environment.add_filter("signed", |value: f64| format!("{value:+.2}"));
     environment.add_filter("value", plain_value);
-    environment.add_filter("shortened", |text: String| {
-        judge::shortened(&text, PATH_WIDTH)
-    });
+    environment.add_filter("shortened", |text: String| shortened(&text, PATH_WIDTH));
     Ok(environment)
 }
 

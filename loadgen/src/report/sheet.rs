@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{PageError, Provenance, RunFolder, chart::Plot, page::render_sheet};
+use super::{PageError, RunFolder, chart::Plot, page::render_sheet};
+use crate::provenance::Provenance;
 
 /// A page.
 #[derive(Debug, Serialize)]

@@ -9,12 +9,20 @@ use serde_json::json;
 use super::*;
 use crate::{
     compare::{Comparison, Grade, JudgedChange, Outcome},
-    judge::bands::{Band, BandRow},
-    judge::{Reach, Thresholds, gate, judge},
+    judge::{
+        Reach, Thresholds,
+        bands::{Band, BandRow},
+        gate, judge,
+    },
     lint::{Finding, Severity},
+    provenance::{Commit, Provenance},
+    sample::growth::Growth,
     summary::{
         Distributions, EndpointSummary, Failure, Interval, Latency, Model, ProcessSummary, Summary,
         Validity, Verdict,
+    },
+    topology::record::{
+        BoundsRecord, Change, ContainersRecord, ReplicaRecord, TopologyRecord, TuningRecord,
     },
 };
 

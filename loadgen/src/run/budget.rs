@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use super::StopToken;
+use crate::stop::StopToken;
 
 /// How many requests of the measured part users may still start; clones share the same state.
 ///

@@ -7,16 +7,17 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::ValueEnum;
 
-use super::{RunOptions, StopToken, Target, explain::Explanation, series::Series};
+use super::{RunOptions, explain::Explanation, series::Series};
 use crate::{
     environment::Taken,
     exit::{Exit, Usage},
-    measure::{Order, Subject, command::Printing},
+    measure::{Order, Subject, command::Printing, setup_args::EngineName},
     scenario::{self, Overrides, Scenario, ScenarioError, Setting},
     shard::{Shard, StartAt},
     stdio,
+    stop::StopToken,
+    target::Target,
     topology::TopologySpec,
     units::{Rate, parse_duration},
     view,
@@ -133,15 +134,6 @@ pub struct OverrideArgs {
     /// How requests travel.
     #[command(flatten)]
     http: super::http_args::HttpArgs,
-}
-
-/// Client engine by name.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum EngineName {
-    /// Cookies, a pool of connections per user.
-    Session,
-    /// Raw connections, least cost per request.
-    Wire,
 }
 
 impl From<&OverrideArgs> for Overrides {

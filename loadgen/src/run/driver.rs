@@ -11,18 +11,21 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::oneshot;
 
 use super::{
-    Outcome, Progress, RunError, RunOptions, StopToken, Target,
+    Outcome, RunError, RunOptions,
     budget::Budget,
     summarise,
     worker::{Ended, Worker},
 };
 use crate::{
     client::Plan,
-    judge::AbortWatch,
-    record::{Collector, Recorder, Recording, Timeline},
+    progress::Progress,
+    record::{Recorder, Recording, Timeline},
+    run::{AbortWatch, Collector},
     scenario::{Load, Order, Scenario},
     schedule::{ArrivalPacer, Pacer as _},
     shard::{Shard, Share},
+    stop::StopToken,
+    target::Target,
 };
 
 /// From "everybody is ready" to the first request: time for all threads to hear of it.
@@ -230,8 +233,9 @@ fn check(scenario: &Scenario, target: &Target, options: &RunOptions) -> Result<(
             )));
         }
     }
-    let loopback =
-        |base: &super::BaseUrl| base.address().is_ipv4() && base.address().ip().is_loopback();
+    let loopback = |base: &crate::target::BaseUrl| {
+        base.address().is_ipv4() && base.address().ip().is_loopback()
+    };
     if options.source_addresses > 1 && !target.base_urls().iter().all(loopback) {
         return Err(RunError::Options(
             "several source addresses are possible only towards 127.0.0.0/8".into(),

@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use super::TargetError;
+use crate::target::TargetError;
 
 /// Why a run could not be made; failed requests are not errors of the run.
 #[derive(Debug, thiserror::Error)]

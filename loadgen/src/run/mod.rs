@@ -3,8 +3,10 @@
 //! [`drive`] blocks the calling thread; worker threads with runtimes of their own send the load,
 //! and one collecting thread merges what they recorded, once a second.
 
+mod abort;
 mod arrivals;
 mod budget;
+mod collect;
 pub mod command;
 mod dispatch;
 mod driver;
@@ -12,24 +14,18 @@ mod error;
 mod explain;
 mod http_args;
 mod lane;
-mod progress;
 mod series;
-mod stop;
 mod summarise;
-mod target;
 mod worker;
 
 use std::time::{Duration, SystemTime};
 
-pub use self::{
-    driver::drive,
-    error::RunError,
-    progress::{BUCKETS_S, EndpointTick, Fan, NoProgress, Phase, Progress, Tick},
-    stop::StopToken,
-    target::{BaseUrl, Target, TargetError},
-};
-use crate::{judge::slo::Rule, record::Recording, shard::Shard, summary::Summary};
+pub use self::{driver::drive, error::RunError};
+use crate::{record::Recording, shard::Shard, slo::Rule, summary::Summary};
 pub(crate) use summarise::latency;
+
+pub use self::abort::AbortWatch;
+pub(crate) use self::collect::Collector;
 
 /// How to run, apart from what the scenario says.
 #[derive(Debug, Clone)]

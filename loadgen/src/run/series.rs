@@ -2,11 +2,11 @@
 
 use std::{path::Path, process::ExitCode};
 
-use super::StopToken;
 use crate::{
     exit::{Exit, Usage},
     scenario::{FOLDER, Load, Overrides, Scenario, ScenarioError, Setting},
     stdio,
+    stop::StopToken,
 };
 
 /// One scenario, or several.

@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 
 use super::worker::Ended;
 use crate::{
-    record::{Connections, Recording, Timeline, Totals, by_frequency},
+    record::{Connections, Recording, Timeline, Totals, failure::by_frequency},
     scenario::{Load, Scenario},
     summary::{
         Distributions, EndpointSummary, Failure, Interval, Latency, Summary, Validity, Verdict,

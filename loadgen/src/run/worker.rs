@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    RunError, RunOptions, StopToken,
+    RunError, RunOptions,
     arrivals::{Arrivals, SharedArrivals, arrive},
     budget::Budget,
     dispatch::Dispatch,
@@ -36,6 +36,7 @@ use crate::{
     scenario::{Engine, Load, Scenario},
     schedule::{ArrivalPacer, Pace, Stay, UserPlan},
     shard::Share,
+    stop::StopToken,
 };
 
 /// Lanes that connect and log in at the same time before the load begins.

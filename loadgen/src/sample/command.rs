@@ -15,16 +15,18 @@ use nix::{
 };
 
 use super::{
-    Detail, Leak, SampleRecord, SelectError, Selector, Tracker, Watched,
+    Detail, Leak, SampleRecord, SelectError, Selector, Tracker,
     figures::{sum_up, write_csv},
     page, table,
     verdict::GrowthLimit,
 };
 use crate::{
     exit::{Exit, Usage},
-    report::{Provenance, now_utc},
-    run::StopToken,
+    progress::Watched,
+    provenance::Provenance,
+    report::now_utc,
     stdio,
+    stop::StopToken,
     units::{format_duration, parse_duration},
 };
 

@@ -12,7 +12,7 @@ use super::{
     GrowthEstimate, MemoryVerdict, Reading, TcpStates, Track, estimate_growth,
     estimate_growth_above, judge_growth, verdict::GrowthLimit,
 };
-use crate::report::Provenance;
+use crate::provenance::Provenance;
 
 /// Half of one descriptor or thread: the smallest spread of a count.
 const LEAST_SPREAD_OF_COUNTS: f64 = 0.5;

@@ -3,10 +3,11 @@
 //!
 //! P. K. Sen, "Estimates of the regression coefficient based on Kendall's tau" (1968).
 
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-use crate::lint::{MemoryAssumption, smallest_detectable_growth};
-
+/// z-values of a two-sided 5 % test and of 80 % power.
+const Z_LEVEL_AND_POWER: f64 = 1.960 + 0.842;
 /// Most points used; more are thinned, since the slopes of all pairs are formed.
 const MOST_POINTS: usize = 300;
 /// Fewest points from which a slope means anything.
@@ -126,6 +127,51 @@ fn lag_one(values: &[f64]) -> f64 {
         .map(|(a, b)| a * b)
         .sum();
     if own > 0.0 { next / own } else { 0.0 }
+}
+
+/// What is assumed about a process's memory before it has been measured.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MemoryAssumption {
+    /// Spread of resident memory around its trend, bytes.
+    pub spread: f64,
+    /// Time after which two samples are independent, seconds.
+    pub correlation_s: f64,
+}
+
+impl Default for MemoryAssumption {
+    fn default() -> Self {
+        Self {
+            spread: 1e6,
+            correlation_s: 10.0,
+        }
+    }
+}
+
+/// Smallest growth in bytes per second that a run of `duration_s` seconds can tell from none.
+#[must_use]
+pub fn smallest_detectable_growth(duration_s: f64, assumption: MemoryAssumption) -> f64 {
+    if duration_s <= 0.0 {
+        return f64::INFINITY;
+    }
+    let independent = (duration_s / assumption.correlation_s).max(2.0);
+    Z_LEVEL_AND_POWER * assumption.spread * (12.0 / independent).sqrt() / duration_s
+}
+
+/// Growth of a process's resident memory over a run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Growth {
+    /// The process.
+    pub process: String,
+    /// Bytes per minute, robust slope.
+    pub per_minute: f64,
+    /// Lower end of its 95 % interval.
+    pub low: f64,
+    /// Upper end of its 95 % interval.
+    pub high: f64,
+    /// Smallest growth that this run could have told from none, bytes per minute.
+    pub detectable: f64,
+    /// What follows, in words.
+    pub verdict: String,
 }
 
 #[cfg(test)]

@@ -2,10 +2,8 @@
 
 use std::time::Instant;
 
-use super::{
-    Watched,
-    process::{Detail, Reading, read},
-};
+use super::process::{Detail, Reading, read};
+use crate::progress::Watched;
 
 /// What a process uses right now.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,7 +8,7 @@ mod cgroup;
 pub mod command;
 mod container;
 mod figures;
-mod growth;
+pub mod growth;
 mod machine;
 mod meter;
 mod page;
@@ -36,52 +36,7 @@ use std::{
 };
 
 use self::machine::busy_s;
-use crate::summary::ProcessSummary;
-
-/// A process or a container to sample.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Watched {
-    /// Name in reports.
-    pub name: String,
-    /// Process id; of a container, its main process.
-    pub pid: u32,
-    /// What of it is sampled.
-    pub extent: Extent,
-}
-
-/// What is sampled of something watched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Extent {
-    /// The process alone.
-    Process,
-    /// The whole container that the process is the first of, from its control groups.
-    Container,
-}
-
-impl Watched {
-    /// A process.
-    pub fn process(name: impl Into<String>, pid: u32) -> Self {
-        Self {
-            name: name.into(),
-            pid,
-            extent: Extent::Process,
-        }
-    }
-
-    /// A container, by its main process.
-    pub fn container(name: impl Into<String>, pid: u32) -> Self {
-        Self {
-            extent: Extent::Container,
-            ..Self::process(name, pid)
-        }
-    }
-
-    /// This program.
-    #[must_use]
-    pub fn generator() -> Self {
-        Self::process("generator", std::process::id())
-    }
-}
+use crate::{progress::Watched, summary::ProcessSummary};
 
 /// What a finished sampler saw.
 #[derive(Debug, Clone, Default)]

@@ -6,8 +6,8 @@ use comfy_table::{Cell, CellAlignment, Table};
 
 use super::{Figure, Reading, SampleRecord, Track, figures::Sampled};
 use crate::{
-    judge::{plain_table, wrapped},
     stdio,
+    text::{plain_table, wrapped},
 };
 
 /// Bytes in a megabyte.

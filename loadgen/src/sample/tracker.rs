@@ -3,11 +3,12 @@
 use std::time::Instant;
 
 use super::{
-    Detail, Extent, Reading, SelectError, Selector, Watched,
+    Detail, Reading, SelectError, Selector,
     container::Container,
     process::read,
     select::{Found, NamePattern, by_pid, descendants},
 };
+use crate::progress::{Extent, Watched};
 
 /// What a track is read from.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::judge::slo::RuleEntry;
+use crate::slo::RuleEntry;
 
 use super::transport::{RawHttp, RawTls};
 use super::{

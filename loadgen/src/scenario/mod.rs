@@ -23,6 +23,9 @@ mod transport;
 mod validate;
 mod validate_load;
 
+/// Name of the login among the endpoints.
+pub(crate) const LOGIN: &str = "login";
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod model_tests;
@@ -51,7 +54,7 @@ pub use self::{
     transport::{ClientCertificate, Http, HttpOverrides, HttpVersion, Tls, TlsVersion},
 };
 use crate::{
-    judge::slo::Rule,
+    slo::Rule,
     summary::Model,
     units::{Rate, as_text},
 };
@@ -177,7 +180,7 @@ impl Scenario {
 
     /// Names under which requests are recorded: those of the requests, and `login`.
     pub fn endpoint_names(&self) -> impl Iterator<Item = &str> + Clone {
-        let login = self.login.iter().map(|_| crate::client::LOGIN);
+        let login = self.login.iter().map(|_| crate::scenario::LOGIN);
         let requests = self.requests.iter().map(|request| request.name.as_str());
         requests.chain(login)
     }

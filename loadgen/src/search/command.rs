@@ -14,13 +14,15 @@ use super::{
 };
 use crate::{
     exit::{Exit, Usage},
-    judge::{self, Thresholds, milliseconds, percent, plain_table, slo},
-    measure::{Warm, command::as_usage},
-    report::{Provenance, RunFolder, now_utc, write_sheet},
-    run::NoProgress,
-    stdio,
+    judge::Thresholds,
+    measure::{Warm, as_usage},
+    progress::NoProgress,
+    provenance::Provenance,
+    report::{RunFolder, now_utc, write_sheet},
+    slo, stdio,
+    text::{plain_table, wrapped},
     topology::TopologyError,
-    units::parse_duration,
+    units::{milliseconds, parse_duration, percent},
 };
 
 /// Invalid probes of one level before it counts as a limit of the instrument.
@@ -307,7 +309,7 @@ fn text(record: &SearchRecord, folder: &RunFolder) -> String {
         }
         (None, _) => format!("no level holds with {rules}"),
     };
-    let explanation = judge::wrapped(&answer.explanation, "", "  ");
+    let explanation = wrapped(&answer.explanation, "", "  ");
     format!(
         "{table}\n{verdict}\n{explanation}\n{}",
         folder.page().display()

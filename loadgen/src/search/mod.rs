@@ -16,11 +16,7 @@ pub use self::{
     finder::{Bounds, Finder, Found, Limit, Purpose, Reading, Step},
     record::{Answer, FILE, Figures, Over, ProbeRecord, Procedure, SearchRecord, served, word},
 };
-use crate::{
-    judge::{Status, percent},
-    measure::Probed,
-    summary::Verdict,
-};
+use crate::{judge::Status, measure::Probed, summary::Verdict, units::percent};
 
 /// Reads a probe: an invalid one says nothing about the target, whatever its figures; otherwise
 /// every rule must be met, and at least `least_served` of the intended requests answered well.

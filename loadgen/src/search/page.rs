@@ -2,11 +2,11 @@
 
 use super::record::{Over, ProbeRecord, SearchRecord};
 use crate::{
-    judge::{milliseconds, percent, rounded},
     report::{
         Kind, Sheet, SheetTable,
         chart::{Axis, Ink, Plot, Point, Series, Shape},
     },
+    units::{milliseconds, percent, rounded},
 };
 
 /// The page of a search.

@@ -5,8 +5,9 @@ use serde_json::Value;
 
 use super::finder::{Found, Limit, Purpose, Reading};
 use crate::{
-    report::{Provenance, TopologyRecord, TuningRecord},
+    provenance::Provenance,
     summary::{Summary, Verdict},
+    topology::record::{TopologyRecord, TuningRecord},
 };
 
 /// Name of the file in the folder of a search.
@@ -90,7 +91,7 @@ impl Over {
     #[must_use]
     pub fn level(self, level: f64) -> String {
         match self {
-            Self::Rate => format!("{}/s", crate::judge::rounded(level)),
+            Self::Rate => format!("{}/s", crate::units::rounded(level)),
             Self::Users => format!("{level:.0} users"),
             Self::Connections => format!("{level:.0} connections"),
         }

@@ -7,10 +7,13 @@ use anyhow::Context as _;
 use crate::{
     exit::Usage,
     judge::Thresholds,
-    measure::{Keep, Order, Setup, Subject},
-    report::{Commit, RunFolder},
-    run::{RunOptions, StopToken, Target, command::EngineName},
+    measure::{Keep, Order, Setup, Subject, setup_args::EngineName},
+    provenance::Commit,
+    report::RunFolder,
+    run::RunOptions,
     scenario::{Engine, Overrides, Scenario},
+    stop::StopToken,
+    target::Target,
     topology::TopologySpec,
 };
 

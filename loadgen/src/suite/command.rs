@@ -7,13 +7,17 @@ use anyhow::Context as _;
 use super::{Suite, SuiteRecord, page, run_suite};
 use crate::{
     exit::{Exit, Usage},
-    judge::{bands::Bands, name_and_numbers, plain_table, wrapped},
-    measure::{Setup, command::as_usage, side::Side},
+    judge::bands::Bands,
+    measure::{Setup, as_usage, side::Side},
+    provenance::Commit,
     recovery,
-    report::{Commit, RunFolder, write_latest},
-    run::{RunOptions, StopToken, Target},
+    report::{RunFolder, write_latest},
+    run::RunOptions,
     scenario::{Overrides, Scenario},
     stdio,
+    stop::StopToken,
+    target::Target,
+    text::{name_and_numbers, plain_table, wrapped},
     topology::TopologySpec,
     view::lines_unless,
 };

@@ -11,8 +11,9 @@ pub use record::{SuiteRecord, TestRecord};
 use crate::{
     judge::bands::Bands,
     measure::{MeasureError, Setup, side::Side},
-    report::{Provenance, RunFolder, now_utc},
-    run::StopToken,
+    provenance::Provenance,
+    report::{RunFolder, now_utc},
+    stop::StopToken,
     topology::TopologyError,
     view::lines_unless,
 };

@@ -2,16 +2,14 @@
 
 use super::{SuiteRecord, TestRecord};
 use crate::{
-    judge::{
-        bands::{Band, BandRow},
-        milliseconds,
-    },
+    judge::bands::{Band, BandRow},
     report::{
         PageError,
         chart::{Axis, Ink, Plot, Series, Shape},
         document::{Document, Part, Tone},
     },
     summary::{Latency, Verdict},
+    units::milliseconds,
 };
 
 /// Names of the columns of [`cells`]; latencies are milliseconds.

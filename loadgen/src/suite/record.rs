@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::Test;
 use crate::{
     judge::bands::{BandRow, Bands},
+    provenance::Provenance,
     recovery::RecoveryRecord,
-    report::{Provenance, TopologyRecord},
     summary::{Failure, Latency, Model, Summary, Validity, Verdict},
+    topology::record::TopologyRecord,
 };
 
 /// What `suite.json` holds.

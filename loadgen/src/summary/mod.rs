@@ -230,7 +230,7 @@ pub struct ProcessSummary {
 /// A threshold was missed so that going on made no sense.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Aborted {
-    /// The rule, as [`crate::judge::slo`] writes it.
+    /// The rule, as [`crate::slo`] writes it.
     pub rule: String,
     /// The value that missed it, with its unit.
     pub value: String,

@@ -18,10 +18,11 @@ use super::{
 };
 use crate::{
     exit::{Exit, Usage},
-    judge::{Thresholds, milliseconds, percent, plain_table, wrapped},
-    measure::{Warm, command::as_usage},
-    report::{Provenance, RunFolder, now_utc, write_sheet},
-    run::NoProgress,
+    judge::Thresholds,
+    measure::{Warm, as_usage},
+    progress::NoProgress,
+    provenance::Provenance,
+    report::{RunFolder, now_utc, write_sheet},
     search::{
         Figures, Over,
         level::{Lengths, at_level},
@@ -29,8 +30,9 @@ use crate::{
     },
     stdio,
     summary::Verdict,
+    text::{plain_table, wrapped},
     topology::TopologyError,
-    units::parse_duration,
+    units::{milliseconds, parse_duration, percent},
 };
 
 /// An invalid run is made again this often before it stays invalid.

@@ -2,13 +2,13 @@
 
 use super::record::{LevelRecord, SweepRecord, SweepRun};
 use crate::{
-    judge::{milliseconds, percent, rounded},
     report::{
         Kind, Sheet, SheetTable,
         chart::{Axis, Ink, Plot, Point, Series, Shape},
     },
     search::Over,
     summary::Verdict,
+    units::{milliseconds, percent, rounded},
 };
 
 /// The page of a sweep.

@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    report::{Provenance, TopologyRecord, TuningRecord},
+    provenance::Provenance,
     search::{Figures, Over},
     stats::{Point, fit},
     summary::Verdict,
+    topology::record::{TopologyRecord, TuningRecord},
 };
 
 /// Name of the file in the folder of a sweep.

@@ -16,7 +16,7 @@ use nix::{
 };
 
 use super::{Ports, TopologyError};
-use crate::run::StopToken;
+use crate::stop::StopToken;
 
 /// Pause between two looks at a ports file or an exit status.
 const LOOK_EVERY: Duration = Duration::from_millis(10);

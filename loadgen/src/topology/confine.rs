@@ -20,7 +20,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::Deserialize;
 
 use super::TopologyError;
-use crate::report::BoundsRecord;
+use crate::topology::record::BoundsRecord;
 
 const MIB: u64 = 1 << 20;
 /// Least address space in which a process can start at all.

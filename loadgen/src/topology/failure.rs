@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::Path};
 
 use super::{Child, Parts, READY_WITHIN, Topology, TopologyError, processes::Processes};
-use crate::run::StopToken;
+use crate::stop::StopToken;
 
 impl Topology {
     /// Where a replica listens, by name (`replica-1`, …).

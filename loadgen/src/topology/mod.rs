@@ -13,6 +13,7 @@ pub mod containers;
 mod error;
 mod failure;
 mod processes;
+pub mod record;
 mod spec;
 mod tuning;
 
@@ -22,8 +23,8 @@ pub use confine::Bounds;
 pub use error::TopologyError;
 pub(crate) use processes::Ports;
 pub use spec::{Kind, ReplicaSpec, TopologySpec};
+pub use tuning::Tuning;
 pub(crate) use tuning::settings_of;
-pub use tuning::{Tuning, raise_limits};
 
 use std::{
     net::SocketAddr,
@@ -35,9 +36,10 @@ use weir_api::config::Config;
 
 use self::{containers::Containers, processes::Processes};
 use crate::{
-    report::{ReplicaRecord, TopologyRecord},
-    run::{StopToken, Target},
-    sample::Watched,
+    progress::Watched,
+    stop::StopToken,
+    target::Target,
+    topology::record::{ReplicaRecord, TopologyRecord},
 };
 
 /// How long a process may take to become ready.

@@ -12,7 +12,7 @@ use super::{
     configure::{self, Addresses},
     confine, find_weir, version_of,
 };
-use crate::{report::BoundsRecord, run::StopToken, sample::Watched};
+use crate::{progress::Watched, stop::StopToken, topology::record::BoundsRecord};
 
 /// Any free loopback port.
 const ANY_PORT: &str = "127.0.0.1:0";

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     judge::Thresholds,
-    lint::{Facts, LimitFacts, Offered, ProxyFacts},
+    lint::{Facts, LimitFacts, Offered, ProxyFacts, raise::raise_limits},
 };
 
 /// A shell script that is called like a child of a topology: its last arguments are

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use tokio::runtime::Runtime;
 use weir_api::{
     admin::{Change as ApiChange, OverrideRequest, SettingsView},
@@ -18,42 +18,12 @@ use weir_api::{
 };
 
 use super::{AdminAt, TopologyError};
-use crate::{
-    lint::Facts,
-    report::{Change, TuningRecord},
-};
+use crate::topology::record::{Change, TuningRecord};
 
 /// Who owns the overrides of this program.
 const OWNER: &str = "weir-bench";
-/// The documented raise for a load test: 100 r/s, burst 200, no delay.
-const DOCUMENTED_RAISE_RPS: f64 = 100.0;
-/// A limit binds when the load comes closer to it than this.
-const HEADROOM: f64 = 1.25;
 /// Renewals in one time to live.
 const RENEWALS_PER_TTL: u32 = 3;
-
-/// The override that lets this load through, as it is documented: 100 r/s with burst 200 and no
-/// delay when that is enough, otherwise the limit is disabled. None when no limit is in the way.
-#[must_use]
-pub fn raise_limits(facts: &Facts) -> Option<Value> {
-    let proxy = facts.proxy.as_ref()?;
-    let mut limits = Map::new();
-    for limit in &proxy.limits {
-        let a_key = |rps: f64| rps / f64::from(limit.buckets);
-        let peak = facts.offered.peak_rps.map(a_key);
-        if peak.is_some_and(|peak| peak * HEADROOM <= limit.rps) {
-            continue;
-        }
-        let enough = peak.is_some_and(|peak| peak * HEADROOM <= DOCUMENTED_RAISE_RPS);
-        let change = if enough {
-            json!({ "rate": "100r/s", "burst": 200, "nodelay": true })
-        } else {
-            json!({ "enabled": false })
-        };
-        limits.insert(limit.name.clone(), change);
-    }
-    (!limits.is_empty()).then(|| json!({ "rate_limit": limits }))
-}
 
 /// A temporary override that is renewed until it is put back. Dropping it deletes the override too.
 #[derive(Debug)]

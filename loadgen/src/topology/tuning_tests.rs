@@ -10,6 +10,7 @@ use std::{
 use parking_lot::Mutex;
 
 use super::*;
+use serde_json::json;
 
 /// What the played proxy remembers, and how it misbehaves.
 #[derive(Debug, Default)]

@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     exit::{Exit, Usage},
+    host::machine::{Cores, Machine, raise_file_limit},
     stdio,
 };
 
@@ -18,7 +19,6 @@ use super::{
     configs::Features,
     contender::{Contender, Running},
     idle,
-    machine::{Cores, Machine, raise_file_limit},
     measure::{self, Bench},
     order, probe,
     report::{Report, number},

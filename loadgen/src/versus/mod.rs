@@ -9,7 +9,6 @@ pub mod command;
 pub mod configs;
 pub mod contender;
 pub mod idle;
-pub mod machine;
 pub mod measure;
 pub mod order;
 pub mod probe;

@@ -17,8 +17,8 @@ use super::{
     tables,
 };
 use crate::{
-    judge::{milliseconds, percent},
-    run::Phase,
+    progress::Phase,
+    units::{milliseconds, percent},
 };
 
 /// Below this width charts and tables stand on top of each other, and some are left out.
@@ -219,8 +219,8 @@ mod tests {
 
     use super::*;
     use crate::{
+        progress::{EndpointTick, Tick},
         record::{Counts, FailureKind},
-        run::{EndpointTick, Tick},
         sample::Usage,
         view::About,
     };

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
 
 use crate::{
-    run::{Phase, Progress, Tick},
+    progress::{Phase, Progress, Tick},
     stdio,
 };
 

@@ -20,8 +20,9 @@ use super::{
     state::{About, State},
 };
 use crate::{
-    run::{Progress, StopToken, Tick},
-    sample::{Meter, Watched},
+    progress::{Progress, Tick, Watched},
+    sample::Meter,
+    stop::StopToken,
 };
 
 /// Time between two pictures.

@@ -1,6 +1,6 @@
 //! How a run looks while it goes on: a live screen on a terminal, plain lines elsewhere.
 //!
-//! Both are told once a second by the collecting thread ([`crate::run::Progress`]). The live screen
+//! Both are told once a second by the collecting thread ([`crate::progress::Progress`]). The live screen
 //! draws in a thread of its own, at most four times a second, from a copy of what it was told; no
 //! request ever waits for it.
 
@@ -23,9 +23,10 @@ pub use state::About;
 
 use self::live::Live;
 use crate::{
-    judge::wrapped,
-    run::{NoProgress, Progress, StopToken},
+    progress::{NoProgress, Progress},
     stdio,
+    stop::StopToken,
+    text::wrapped,
 };
 
 /// What a user wants to see while a run goes on.

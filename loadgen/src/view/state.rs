@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    run::{Phase, Tick},
+    progress::{Phase, Tick},
     sample::Usage,
 };
 
@@ -142,7 +142,7 @@ pub(super) fn ms(duration: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{record::FailureKind, run::EndpointTick};
+    use crate::{progress::EndpointTick, record::FailureKind};
 
     fn tick(phase: Phase, second: u64) -> Tick {
         Tick {

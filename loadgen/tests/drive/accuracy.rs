@@ -6,8 +6,11 @@ use std::{
 };
 
 use weir_bench::{
-    run::{Phase, RunOptions, StopToken, Target, drive},
+    progress::Phase,
+    run::{RunOptions, drive},
+    stop::StopToken,
     summary::{Model, Verdict},
+    target::Target,
 };
 
 use crate::{
@@ -192,7 +195,7 @@ fn threads_share_one_and_the_same_schedule() {
             &scenario,
             &target,
             &options,
-            Arc::new(weir_bench::run::NoProgress),
+            Arc::new(weir_bench::progress::NoProgress),
             &StopToken::new(),
         )
         .unwrap();

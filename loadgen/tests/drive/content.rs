@@ -10,8 +10,9 @@ use std::{
 
 use weir_bench::{
     replica::{self, DEFAULT_SECRET, Kind, ReplicaConfig},
-    run::{RunError, StopToken},
+    run::RunError,
     scenario::Scenario,
+    stop::StopToken,
 };
 
 use crate::{

@@ -3,8 +3,10 @@
 use std::{net::TcpListener, time::Duration};
 
 use weir_bench::{
-    run::{RunError, StopToken, Target, TargetError},
+    run::RunError,
+    stop::StopToken,
     summary::{Summary, Verdict},
+    target::{Target, TargetError},
 };
 
 use crate::{
@@ -128,7 +130,7 @@ fn what_is_unfinished_at_the_end_is_counted() {
         &scenario,
         &Target::local(server.address).unwrap(),
         &options,
-        std::sync::Arc::new(weir_bench::run::NoProgress),
+        std::sync::Arc::new(weir_bench::progress::NoProgress),
         &StopToken::new(),
     )
     .unwrap();

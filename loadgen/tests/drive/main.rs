@@ -32,8 +32,11 @@ use std::{
 };
 
 use weir_bench::{
-    run::{NoProgress, Outcome, Progress, RunError, RunOptions, StopToken, Target, Tick, drive},
+    progress::{NoProgress, Progress, Tick},
+    run::{Outcome, RunError, RunOptions, drive},
     scenario::Scenario,
+    stop::StopToken,
+    target::Target,
 };
 
 /// A scenario of one request, with these lines of TOML at the top level and in `[load]`.

@@ -14,9 +14,12 @@ use std::{
 use weir_bench::{
     judge::Thresholds,
     lint::{Facts, lint},
+    progress::NoProgress,
     replica::{self, DEFAULT_SECRET, Kind, ReplicaConfig},
-    run::{NoProgress, Outcome, RunOptions, StopToken, Target, drive},
+    run::{Outcome, RunOptions, drive},
     scenario::{Load, Overrides, Scenario},
+    stop::StopToken,
+    target::Target,
     units::Rate,
 };
 

@@ -17,9 +17,12 @@ use rustls::{
     server::WebPkiClientVerifier,
 };
 use weir_bench::{
-    run::{NoProgress, RunError, RunOptions, StopToken, Target, drive},
+    progress::NoProgress,
+    run::{RunError, RunOptions, drive},
     scenario::Scenario,
+    stop::StopToken,
     summary::Summary,
+    target::Target,
 };
 
 use crate::ENGINES;

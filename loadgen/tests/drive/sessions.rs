@@ -8,8 +8,10 @@ use std::{
 
 use weir_bench::{
     replica::{self, Capacity, DEFAULT_SECRET, Distribution, Kind, ReplicaConfig, Work},
-    run::{RunError, RunOptions, StopToken, Target, drive},
+    run::{RunError, RunOptions, drive},
     scenario::{Overrides, Scenario},
+    stop::StopToken,
+    target::Target,
 };
 
 use crate::{
@@ -191,7 +193,7 @@ fn connections_are_counted_exactly_and_kept() {
         &scenario,
         &target,
         &RunOptions::default(),
-        Arc::new(weir_bench::run::NoProgress),
+        Arc::new(weir_bench::progress::NoProgress),
         &StopToken::new(),
     )
     .unwrap();
@@ -309,7 +311,7 @@ fn source_addresses_are_spread() {
             &scenario,
             &Target::local(address).unwrap(),
             &options,
-            Arc::new(weir_bench::run::NoProgress),
+            Arc::new(weir_bench::progress::NoProgress),
             &StopToken::new(),
         )
         .unwrap();

@@ -8,10 +8,13 @@ use std::{
 };
 
 use weir_bench::{
+    progress::NoProgress,
     replica::{self, Certificate, DEFAULT_SECRET, Kind, ReplicaConfig},
-    run::{NoProgress, Outcome, RunError, RunOptions, StopToken, Target, drive},
+    run::{Outcome, RunError, RunOptions, drive},
     scenario::Scenario,
+    stop::StopToken,
     summary::Summary,
+    target::Target,
 };
 
 use crate::{

@@ -28,11 +28,11 @@ use crate::{
         rig::{Lab, ProxyKind, Rig, RigError, base_settings, merge},
         workload::{Measures, Trial},
     },
+    host::machine::{Machine, raise_file_limit},
     report::now_utc,
-    run::StopToken,
     stats::estimate,
+    stop::StopToken,
     units::parse_duration,
-    versus::machine::{Machine, raise_file_limit},
 };
 
 /// Share of the time that the tournament may take.

@@ -9,7 +9,7 @@ use super::super::{
     claim::Condition,
     workload::{Measures, Workload},
 };
-use crate::judge::slo::{Metric, Relation, Rule, Statistic, Time};
+use crate::slo::{Metric, Relation, Rule, Statistic, Time};
 
 /// One demand on a trial.
 #[derive(Debug, Clone, PartialEq)]

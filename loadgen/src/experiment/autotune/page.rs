@@ -9,8 +9,9 @@ use crate::{
         plots::{line, pair_plot},
         print::{number, percent, range},
     },
+    provenance::Provenance,
     report::{
-        PageError, Provenance,
+        PageError,
         chart::{Axis, Ink, Plot, Shape},
         document::{Document, Part, Tone},
     },

@@ -6,7 +6,7 @@ use crate::{
         pairs::Pair,
         print::{number, percent, range},
     },
-    judge::wrapped,
+    text::wrapped,
 };
 
 /// The whole result, line by line.

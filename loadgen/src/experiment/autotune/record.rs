@@ -6,8 +6,8 @@ use serde_json::Value;
 use super::{objective::Objective, space::Candidate, tournament::Entrant};
 use crate::{
     experiment::{claim::Direction, pairs::Pair, workload::Measures},
+    host::machine::Machine,
     stats::Estimate,
-    versus::machine::Machine,
 };
 
 /// Pairs of the proof.

@@ -24,7 +24,7 @@ pub fn base_settings() -> Result<Value, RigError> {
 }
 
 /// The patch that makes these the servers of the upstream.
-pub(in super::super) fn servers_patch(servers: &[SocketAddr]) -> Value {
+pub(in crate::experiment) fn servers_patch(servers: &[SocketAddr]) -> Value {
     let list: Vec<_> = servers
         .iter()
         .map(|server| json!({ "address": server.to_string(), "max_fails": 3, "fail_timeout": "30s" }))
@@ -33,7 +33,7 @@ pub(in super::super) fn servers_patch(servers: &[SocketAddr]) -> Value {
 }
 
 /// Merges one patch into another (RFC 7396, without nulls).
-pub(in super::super) fn merge(into: &mut Value, patch: &Value) {
+pub(in crate::experiment) fn merge(into: &mut Value, patch: &Value) {
     match (into, patch) {
         (Value::Object(into), Value::Object(patch)) => {
             for (key, value) in patch {

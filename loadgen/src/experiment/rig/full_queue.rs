@@ -18,7 +18,7 @@ const SYN_SENT: &str = "02";
 /// A listener with a queue of length zero that is full: nobody accepts, and the kernel drops
 /// further SYNs without an answer.
 #[derive(Debug)]
-pub(in super::super) struct FullQueue {
+pub(in crate::experiment) struct FullQueue {
     address: SocketAddr,
     // Only kept open.
     _listener: Socket,
@@ -31,7 +31,7 @@ impl FullQueue {
     /// # Errors
     ///
     /// When there is no port, or the queue does not fill.
-    pub(in super::super) fn start() -> io::Result<Self> {
+    pub(in crate::experiment) fn start() -> io::Result<Self> {
         let listener = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
         listener.listen(0)?;
@@ -61,7 +61,7 @@ impl FullQueue {
 
     /// Where connecting hangs.
     #[must_use]
-    pub(in super::super) fn address(&self) -> SocketAddr {
+    pub(in crate::experiment) fn address(&self) -> SocketAddr {
         self.address
     }
 
@@ -70,7 +70,7 @@ impl FullQueue {
     /// # Errors
     ///
     /// When `/proc/net/tcp` cannot be read.
-    pub(in super::super) fn unanswered(&self) -> io::Result<usize> {
+    pub(in crate::experiment) fn unanswered(&self) -> io::Result<usize> {
         let table = std::fs::read_to_string("/proc/net/tcp")?;
         let port = format!(":{:04X}", self.address.port());
         let waits = |line: &&str| {

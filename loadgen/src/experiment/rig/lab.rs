@@ -9,7 +9,7 @@ use std::{
 use serde::Serialize;
 use tokio::runtime::Runtime;
 
-use crate::{run::StopToken, topology::TopologyError};
+use crate::{stop::StopToken, topology::TopologyError};
 
 /// Which proxy is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
@@ -74,7 +74,7 @@ pub enum RigError {
 }
 
 impl RigError {
-    pub(in super::super) fn io(what: &'static str) -> impl Fn(io::Error) -> Self {
+    pub(in crate::experiment) fn io(what: &'static str) -> impl Fn(io::Error) -> Self {
         move |cause| Self::Io { what, cause }
     }
 }
@@ -120,7 +120,7 @@ impl Lab {
     }
 
     /// Runs something asynchronous, unless the user asks to stop.
-    pub(in super::super) fn wait_for<T>(
+    pub(in crate::experiment) fn wait_for<T>(
         &self,
         work: impl Future<Output = Result<T, RigError>>,
     ) -> Result<T, RigError> {
@@ -136,7 +136,7 @@ impl Lab {
 }
 
 /// Looks again and again until something is there.
-pub(in super::super) fn until<T>(
+pub(in crate::experiment) fn until<T>(
     lab: &Lab,
     within: Duration,
     mut look: impl FnMut() -> Option<T>,

@@ -19,13 +19,11 @@ use super::{
 };
 use crate::{
     exit::{Exit, Usage},
+    host::machine::{Machine, raise_file_limit},
     report::now_utc,
-    run::StopToken,
+    stop::StopToken,
     units::parse_duration,
-    versus::{
-        machine::{Machine, raise_file_limit},
-        process::find,
-    },
+    versus::process::find,
 };
 
 /// Explain what further replicas buy: efficiency, scalability, bottleneck, slow and failing replicas.

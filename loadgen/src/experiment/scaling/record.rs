@@ -6,7 +6,7 @@ use super::super::{
     pairs::Pair,
     rig::{Capacity, ProxyKind},
 };
-use crate::{stats::Fit, versus::machine::Machine};
+use crate::{host::machine::Machine, stats::Fit};
 
 /// Everything that was measured.
 #[derive(Debug, Clone, Serialize)]

@@ -10,12 +10,13 @@ use super::{
     record::{Efficiency, ScalingReport, Sweep, TopologyResult},
 };
 use crate::{
-    judge::{plain_table, wrapped},
+    provenance::Provenance,
     report::{
-        PageError, Provenance,
+        PageError,
         chart::{Axis, Ink, Plot, Series, Shape},
         document::{Document, Part, Tone},
     },
+    text::{plain_table, wrapped},
 };
 
 /// An interval of the efficiency whose ends are farther apart than this factor supports nothing.

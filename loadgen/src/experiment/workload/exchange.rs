@@ -60,18 +60,18 @@ pub(super) fn ceiling(lab: &Lab, rig: &mut Rig, duration: Duration) -> Result<f6
 }
 
 /// What a flow of requests gave.
-pub(in super::super) struct Flow {
+pub(in crate::experiment) struct Flow {
     /// Response times of the answers.
-    pub(in super::super) times: Vec<Duration>,
-    pub(in super::super) bytes: u64,
-    pub(in super::super) failed: u64,
-    pub(in super::super) lasted: Duration,
-    pub(in super::super) cpu: CpuClock,
-    pub(in super::super) cpu_over_time: Vec<(f64, f64)>,
+    pub(in crate::experiment) times: Vec<Duration>,
+    pub(in crate::experiment) bytes: u64,
+    pub(in crate::experiment) failed: u64,
+    pub(in crate::experiment) lasted: Duration,
+    pub(in crate::experiment) cpu: CpuClock,
+    pub(in crate::experiment) cpu_over_time: Vec<(f64, f64)>,
 }
 
 /// Keeps so many requests in flight, and counts those that are answered in the time that counts.
-pub(in super::super) fn flow(
+pub(in crate::experiment) fn flow(
     lab: &Lab,
     rig: &mut Rig,
     asked: Asked,

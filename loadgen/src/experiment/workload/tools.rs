@@ -85,7 +85,10 @@ pub(super) fn median_ms(times: impl IntoIterator<Item = Duration>) -> f64 {
 }
 
 /// A quantile of some durations (nearest rank), milliseconds; 0 if there is none.
-pub(in super::super) fn quantile_ms(times: impl IntoIterator<Item = Duration>, share: f64) -> f64 {
+pub(in crate::experiment) fn quantile_ms(
+    times: impl IntoIterator<Item = Duration>,
+    share: f64,
+) -> f64 {
     let mut sorted: Vec<_> = times.into_iter().collect();
     sorted.sort_unstable();
     let rank = (share * sorted.len().saturating_sub(1) as f64).round() as usize;

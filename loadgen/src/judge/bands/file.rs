@@ -6,12 +6,9 @@ use serde::Deserialize;
 
 use super::{Bands, ByLoad, Limits};
 use crate::{
-    judge::{
-        ConfigError,
-        config_file::ConfigText,
-        slo::{Metric, Statistic, Time, Unit},
-    },
+    config_file::{ConfigError, ConfigText},
     scenario::locate::Step,
+    slo::{Metric, Statistic, Time, Unit},
 };
 
 #[derive(Deserialize)]

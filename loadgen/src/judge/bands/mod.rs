@@ -15,10 +15,12 @@ use std::path::Path;
 use comfy_table::{Cell, CellAlignment, Color, Table};
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, milliseconds, percent, plain_table, rounded};
 use crate::{
-    report::Growth,
+    config_file::ConfigError,
+    sample::growth::Growth,
     summary::{Latency, ProcessSummary, Summary},
+    text::plain_table,
+    units::{milliseconds, percent, rounded},
 };
 
 /// Where the bands are when no file is named.

@@ -1,7 +1,7 @@
 //! Every figure falls into one band, and the documented ones are the documented ones.
 
 use super::*;
-use crate::judge::{config_file::ConfigText, tests::good_summary};
+use crate::{config_file::ConfigText, judge::tests::good_summary};
 
 fn band_of(rows: &[BandRow], metric: &str) -> (Band, String) {
     let row = rows.iter().find(|row| row.metric == metric).unwrap();

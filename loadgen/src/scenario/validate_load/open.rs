@@ -246,7 +246,7 @@ fn replay(raw: &RawScenario, folder: &Path) -> Result<(Open, Duration), Wrong> {
 }
 
 /// An open model that replays; its one stage has the mean rate of the measured part.
-pub(in super::super) fn replayed(replay: Replay, warmup: Duration, duration: Duration) -> Open {
+pub(in crate::scenario) fn replayed(replay: Replay, warmup: Duration, duration: Duration) -> Open {
     let count = (0..)
         .map_while(|index| replay.due(index))
         .skip_while(|due| *due < warmup)

@@ -12,7 +12,7 @@ use nix::{
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    run::StopToken,
+    stop::StopToken,
     topology::{TopologyError, tuning::runtime},
 };
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::command::{docker, run};
-use crate::{run::StopToken, topology::TopologyError};
+use crate::{stop::StopToken, topology::TopologyError};
 
 /// The longest that starting all containers may take, waiting for their health included.
 const UP_WITHIN: Duration = Duration::from_secs(120);

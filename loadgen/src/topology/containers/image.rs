@@ -12,7 +12,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use super::command::{docker, run};
-use crate::{run::StopToken, stdio, topology::TopologyError};
+use crate::{stdio, stop::StopToken, topology::TopologyError};
 
 /// The base image, as docker/Dockerfile.prebuilt names it by default.
 const BASE: &str = "debian:bookworm-slim";

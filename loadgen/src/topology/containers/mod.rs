@@ -41,9 +41,10 @@ use super::{
     version_of,
 };
 use crate::{
-    report::{BoundsRecord, ContainersRecord},
-    run::StopToken,
-    sample::{Watched, group_limits},
+    progress::Watched,
+    sample::group_limits,
+    stop::StopToken,
+    topology::record::{BoundsRecord, ContainersRecord},
     units::format_duration,
 };
 

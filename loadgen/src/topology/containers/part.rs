@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 
 use super::command::docker;
-use crate::{run::StopToken, topology::TopologyError};
+use crate::{stop::StopToken, topology::TopologyError};
 
 /// Lines of a log that an error shows.
 const LAST_WORDS: &str = "8";

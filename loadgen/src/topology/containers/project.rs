@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, io::Read as _, process::ExitCode, thread, time::Duration};
 
 use super::{command::docker, overlay::OWNER, owner::Owner, part::ids_of};
-use crate::{run::StopToken, stdio, topology::TopologyError};
+use crate::{stdio, stop::StopToken, topology::TopologyError};
 
 /// What a project of this program is called, before the numbers.
 const PREFIX: &str = "weir-bench-";

@@ -14,8 +14,8 @@ use super::{
     project,
 };
 use crate::{
-    run::StopToken,
     stdio,
+    stop::StopToken,
     topology::{TopologyError, TopologySpec},
 };
 

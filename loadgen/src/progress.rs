@@ -2,10 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{
-    record::{Counts, FailureKind},
-    sample::Watched,
-};
+use crate::record::{Counts, FailureKind};
 
 /// Told once a second how a run is going, from the collecting thread.
 pub trait Progress: Send + Sync {
@@ -126,3 +123,48 @@ pub struct EndpointTick {
 pub const BUCKETS_S: [f64; 15] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0,
 ];
+
+/// A process or a container to sample.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watched {
+    /// Name in reports.
+    pub name: String,
+    /// Process id; of a container, its main process.
+    pub pid: u32,
+    /// What of it is sampled.
+    pub extent: Extent,
+}
+
+impl Watched {
+    /// A process.
+    pub fn process(name: impl Into<String>, pid: u32) -> Self {
+        Self {
+            name: name.into(),
+            pid,
+            extent: Extent::Process,
+        }
+    }
+
+    /// A container, by its main process.
+    pub fn container(name: impl Into<String>, pid: u32) -> Self {
+        Self {
+            extent: Extent::Container,
+            ..Self::process(name, pid)
+        }
+    }
+
+    /// This program.
+    #[must_use]
+    pub fn generator() -> Self {
+        Self::process("generator", std::process::id())
+    }
+}
+
+/// What is sampled of something watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// The process alone.
+    Process,
+    /// The whole container that the process is the first of, from its control groups.
+    Container,
+}

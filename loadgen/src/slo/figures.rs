@@ -1,13 +1,12 @@
 //! The figures that rules are held against: of a run that goes on, or of one that is over.
 
-use std::{collections::BTreeMap, path::Path};
-
 use hdrhistogram::Histogram;
 
-use super::slo::{Metric, Rule, Statistic, Time};
+use super::{Metric, Rule, Statistic, Time, Unit};
 use crate::{
-    record::{Counts, LogError, Totals, latency_histogram, sum_log},
+    record::{Counts, Totals},
     summary::{Latency, Summary},
+    units::{milliseconds, percent, rounded},
 };
 
 /// Microseconds in a millisecond: histograms count microseconds, rules milliseconds.
@@ -36,57 +35,8 @@ impl Histograms for Totals {
     }
 }
 
-/// Histograms of a run folder, read from its interval logs.
-#[derive(Debug)]
-pub struct LoggedHistograms {
-    response: Logged,
-    service: Logged,
-}
-
-#[derive(Debug)]
-struct Logged {
-    whole: Histogram<u64>,
-    endpoints: BTreeMap<String, Histogram<u64>>,
-}
-
-impl LoggedHistograms {
-    /// Reads `response.hlog` and `service.hlog` of a run folder.
-    ///
-    /// # Errors
-    ///
-    /// When one of them is missing or not an interval log.
-    pub fn read(folder: &Path) -> Result<Self, LogError> {
-        let logged = |name: &str| {
-            let endpoints = sum_log(&folder.join(name))?;
-            let mut whole = latency_histogram();
-            for histogram in endpoints.values() {
-                // Bounds are the same everywhere, so that this cannot fail.
-                let _ = whole.add(histogram);
-            }
-            Ok(Logged { whole, endpoints })
-        };
-        Ok(Self {
-            response: logged("response.hlog")?,
-            service: logged("service.hlog")?,
-        })
-    }
-}
-
-impl Histograms for LoggedHistograms {
-    fn histogram(&self, endpoint: Option<&str>, time: Time) -> Option<&Histogram<u64>> {
-        let logged = match time {
-            Time::Response => &self.response,
-            Time::Service => &self.service,
-        };
-        match endpoint {
-            Some(name) => logged.endpoints.get(name),
-            None => Some(&logged.whole),
-        }
-    }
-}
-
 /// What rules are held against.
-pub(super) trait Figures {
+pub(crate) trait Figures {
     /// Length of the measured part, or of what has passed of it.
     fn seconds(&self) -> f64;
     /// Requests of one endpoint, or of all; none when the endpoint is not known.
@@ -103,7 +53,7 @@ pub(super) trait Figures {
 pub(super) type Value = Result<f64, &'static str>;
 
 /// The value that a rule is about, in the unit of its metric.
-pub(super) fn value(figures: &impl Figures, rule: &Rule) -> Value {
+pub(crate) fn value(figures: &impl Figures, rule: &Rule) -> Value {
     let endpoint = rule.endpoint.as_deref();
     let counts = figures
         .counts(endpoint)
@@ -150,9 +100,9 @@ fn statistic_of(histogram: &Histogram<u64>, statistic: Statistic) -> f64 {
 }
 
 /// A run that goes on.
-pub(super) struct Live<'a> {
-    pub(super) totals: &'a Totals,
-    pub(super) seconds: f64,
+pub(crate) struct Live<'a> {
+    pub(crate) totals: &'a Totals,
+    pub(crate) seconds: f64,
 }
 
 impl Figures for Live<'_> {
@@ -194,10 +144,10 @@ impl Figures for Live<'_> {
 }
 
 /// A run that is over.
-pub(super) struct Finished<'a> {
-    pub(super) summary: &'a Summary,
+pub(crate) struct Finished<'a> {
+    pub(crate) summary: &'a Summary,
     /// Without them only the percentiles of the summary are known.
-    pub(super) histograms: Option<&'a dyn Histograms>,
+    pub(crate) histograms: Option<&'a dyn Histograms>,
 }
 
 impl Figures for Finished<'_> {
@@ -286,4 +236,13 @@ fn summarised(latency: &Latency, statistic: Statistic) -> Option<f64> {
         .iter()
         .find(|(of, _)| *of == percent)
         .map(|(_, value)| *value)
+}
+
+/// A value with its unit, for people.
+pub(crate) fn write(unit: Unit, value: f64) -> String {
+    match unit {
+        Unit::Milliseconds => milliseconds(value),
+        Unit::Share => percent(value),
+        Unit::PerSecond => format!("{}/s", rounded((value * 10.0).round() / 10.0)),
+    }
 }

@@ -5,8 +5,8 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    run::{BaseUrl, Target},
     scenario::{Engine, HttpVersion, Scenario},
+    target::{BaseUrl, Target},
 };
 
 /// An engine and how it travels; written `wire`, `session+h2`, `wire+tls`, `wire+h2+tls`.

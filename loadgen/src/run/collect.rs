@@ -12,14 +12,16 @@ use std::{
 
 use hdrhistogram::Histogram;
 
-use super::{
-    EndpointTotals, FailureKind, Recording, SecondRow, Totals,
-    hlog::IntervalLog,
-    interval::{Counts, IntervalData, latency_histogram},
-    recorder::{Report, Timeline},
+use crate::{
+    progress::{BUCKETS_S, EndpointTick, Phase, Progress, Tick},
+    record::{
+        EndpointTotals, FailureKind, Recording, SecondRow, Totals, by_frequency,
+        hlog::IntervalLog,
+        interval::{Counts, IntervalData, latency_histogram},
+        recorder::{Report, Timeline},
+    },
+    run::AbortWatch,
 };
-use crate::judge::AbortWatch;
-use crate::run::{BUCKETS_S, EndpointTick, Phase, Progress, Tick};
 
 /// What the collector needs to know.
 pub(crate) struct Collector {
@@ -373,14 +375,4 @@ fn add(total: &mut Histogram<u64>, part: &Histogram<u64>) {
         // Bounds are the same everywhere, so that this cannot fail.
         let _ = total.add(part);
     }
-}
-
-/// Failures by kind, most frequent first.
-pub(crate) fn by_frequency(failures: &BTreeMap<FailureKind, u64>) -> Vec<(FailureKind, u64)> {
-    let mut list: Vec<_> = failures
-        .iter()
-        .map(|(kind, count)| (*kind, *count))
-        .collect();
-    list.sort_by(|(_, a), (_, b)| b.cmp(a));
-    list
 }

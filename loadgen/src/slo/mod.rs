@@ -14,15 +14,16 @@
 //! ```
 //!
 //! ```
-//! use weir_bench::judge::slo::{Rule, parse_list};
+//! use crate::slo::{Rule, parse_list};
 //! let rules = parse_list("p99 < 200ms, errors < 0.1%")?;
 //! assert_eq!(rules.len(), 2);
 //! assert!(rules[0].is_met(199.9) && !rules[0].is_met(200.0));
 //! let one: Rule = "login: service p99.9 <= 1.5s".parse()?;
 //! assert_eq!(one.to_string(), "login: service p99.9 <= 1.5s");
-//! # Ok::<(), weir_bench::judge::slo::SloError>(())
+//! # Ok::<(), self::SloError>(())
 //! ```
 
+pub(crate) mod figures;
 mod metric;
 mod parse;
 mod table;
@@ -41,6 +42,8 @@ pub use self::{
     table::RuleEntry,
 };
 use crate::units::format_duration;
+
+pub use self::figures::Histograms;
 
 /// Measured time before which a rule with `abort` is not judged, unless the rule says otherwise:
 /// a share or a percentile of the first few requests says little.

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::{
-    figures::{Live, value},
-    rows::write,
-    slo::Rule,
+use crate::{
+    record::Totals,
+    slo::{
+        Rule,
+        figures::{Live, value, write},
+    },
+    stop::StopToken,
+    summary::Aborted,
 };
-use crate::{record::Totals, run::StopToken, summary::Aborted};
 
 /// Looks at the sums of the measured part once a second, and stops the run at the first breach.
 #[derive(Debug)]

@@ -1,0 +1,3 @@
+//! Run folders and what is kept of runs.
+
+pub mod ceiling;
