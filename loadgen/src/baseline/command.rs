@@ -103,7 +103,7 @@ pub fn read_runs(paths: &[PathBuf]) -> anyhow::Result<Vec<KeptRun>> {
     let mut runs = Vec::new();
     for path in paths {
         let (record, summary) = open_run(path)?.load()?;
-        runs.push(KeptRun::of(&record, &summary));
+        runs.push(record.kept(&summary));
     }
     Ok(runs)
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{provenance::Provenance, report::RunRecord, summary::Summary};
+use crate::{provenance::Provenance, summary::Summary};
 
 /// What comparisons need of a run: key figures and provenance, without its time series.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -22,28 +22,4 @@ pub struct KeptRun {
     pub gate: String,
     /// Key figures.
     pub summary: Summary,
-}
-
-impl KeptRun {
-    /// What to keep of a run.
-    #[must_use]
-    pub fn of(record: &RunRecord, summary: &Summary) -> Self {
-        let mut summary = summary.clone();
-        summary.intervals.clear();
-        for process in &mut summary.processes {
-            process.samples.clear();
-        }
-        Self {
-            id: record.id.clone(),
-            provenance: record.provenance.clone(),
-            scenario: record.scenario.clone(),
-            subject: record
-                .topology
-                .as_ref()
-                .map_or_else(|| record.label.clone(), |topology| topology.name.clone()),
-            proxy_settings: record.proxy_settings.clone(),
-            gate: record.gate.clone(),
-            summary,
-        }
-    }
 }

@@ -90,7 +90,7 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
             &summary,
             outcome,
         ));
-        kept.push(KeptRun::of(&record, &summary));
+        kept.push(record.kept(&summary));
         worst = worst.max(outcome);
     }
     let comparison = args.against.compare(&kept)?;

@@ -209,7 +209,7 @@ impl Aftermath {
         };
         done.record.bands = self.bands.judge(&done.summary, &done.record.growth, load);
         if let Some(reference) = &self.reference {
-            let run = KeptRun::of(&done.record, &done.summary);
+            let run = done.record.kept(&done.summary);
             done.record.comparison = Some(reference.compare(&[run]));
         }
         done.rewrite()

@@ -4,12 +4,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    compare::Comparison,
+    compare::{Comparison, kept::KeptRun},
     judge::{Row, Thresholds, bands::BandRow},
     lint::Finding,
     provenance::Provenance,
     sample::growth::Growth,
     shard::{MergeRecord, ShardRecord},
+    summary::Summary,
     topology::record::{TopologyRecord, TuningRecord},
 };
 
@@ -81,6 +82,28 @@ pub struct RunRecord {
 impl RunRecord {
     /// Version of the shape that this program writes.
     pub const FORMAT: u32 = 1;
+
+    /// What comparisons need of this run.
+    #[must_use]
+    pub fn kept(&self, summary: &Summary) -> KeptRun {
+        let mut summary = summary.clone();
+        summary.intervals.clear();
+        for process in &mut summary.processes {
+            process.samples.clear();
+        }
+        KeptRun {
+            id: self.id.clone(),
+            provenance: self.provenance.clone(),
+            scenario: self.scenario.clone(),
+            subject: self
+                .topology
+                .as_ref()
+                .map_or_else(|| self.label.clone(), |topology| topology.name.clone()),
+            proxy_settings: self.proxy_settings.clone(),
+            gate: self.gate.clone(),
+            summary,
+        }
+    }
 }
 
 /// Where the time of a request goes: the client's figures joined with the proxy's access log.
