@@ -5,7 +5,6 @@
 //! sides a change counts only when it could not as well be noise; with fewer, the rules alone
 //! decide, and the result says so.
 
-pub mod command;
 mod differences;
 mod evidence;
 mod figures;

@@ -28,7 +28,7 @@ pub(super) fn value(unit: FigureUnit, value: f64) -> String {
 
 /// A relative change in percent, with its sign.
 #[must_use]
-pub(super) fn signed(change: f64) -> String {
+pub(crate) fn signed(change: f64) -> String {
     format!("{:+.1} %", change * 100.0)
 }
 
@@ -70,7 +70,7 @@ pub(super) fn interval(change: &JudgedChange) -> String {
 }
 
 /// Figures of endpoints and processes are worth a line when something is to be said about them.
-pub(super) fn shown(change: &JudgedChange) -> bool {
+pub(crate) fn shown(change: &JudgedChange) -> bool {
     let of_whole = !change.figure.contains(": ") && !change.figure.contains(" of ");
     let of_response = of_whole && !change.figure.starts_with("service ");
     of_response || !matches!(change.grade, Grade::Within | Grade::Better | Grade::Noise)

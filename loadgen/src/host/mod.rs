@@ -1,3 +1,4 @@
 //! The machine that everything runs on.
 
 pub mod machine;
+pub mod probe;

@@ -5,7 +5,6 @@
 //! goes is said on the command line of the run alone.
 
 mod access_log;
-pub mod command;
 mod draft;
 mod har;
 mod moment;

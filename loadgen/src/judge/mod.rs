@@ -5,7 +5,6 @@
 
 pub mod bands;
 pub mod ci;
-pub mod command;
 mod gate;
 mod logged;
 mod rows;

@@ -1,7 +1,6 @@
 //! Contradictions between a load profile, a proxy's settings and the thresholds, found by
 //! arithmetic before any run. Every rule computes from [`Facts`]; no text is tied to a profile.
 
-pub mod command;
 mod facts;
 mod load;
 mod memory;

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     progress::Progress,
-    report::ProfileRecord,
+    results::ProfileRecord,
     run::{Outcome, RunOptions, drive},
     sample::Sampler,
     stop::StopToken,

@@ -5,13 +5,12 @@
 //! strike the stage, complete `validity`, judge, and write everything to its `place`.
 
 mod clock;
-pub mod command;
 mod growth;
 mod load;
 mod order;
 mod overhead;
 mod place;
-mod print;
+pub(crate) mod print;
 pub mod setup_args;
 mod shard;
 pub(crate) mod side;
@@ -35,10 +34,11 @@ use crate::{
     exit::Usage,
     judge::{self, Gate},
     lint,
+    page::{PageError, write_page},
     profile::ProfileError,
     progress::Progress,
     provenance::Provenance,
-    report::{FolderError, PageError, RunFolder, RunRecord, now_utc, write_page},
+    results::{FolderError, RunFolder, RunRecord, now_utc},
     run::RunError,
     sample::SelectError,
     stop::StopToken,

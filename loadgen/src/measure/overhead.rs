@@ -2,7 +2,7 @@
 
 use super::Measured;
 use crate::{
-    report::{Overhead, OverheadRow},
+    results::{Overhead, OverheadRow},
     summary::Latency,
 };
 

@@ -6,9 +6,10 @@ use tempfile::TempDir;
 
 use super::{Keep, MeasureError, Order, Setup, Subject};
 use crate::{
+    page::write_page,
     provenance::Commit,
     record::Recording,
-    report::{RunFolder, RunRecord, write_latest, write_page},
+    results::{RunFolder, RunRecord, write_latest},
     summary::Summary,
 };
 

@@ -7,8 +7,7 @@ use comfy_table::{Cell, CellAlignment};
 use super::Measured;
 use crate::{
     judge,
-    report::{RunRecord, StageBreakdown},
-    results::ceiling::share,
+    results::{RunRecord, StageBreakdown, ceiling::share},
     stdio,
     summary::{Summary, Verdict},
     text::{plain_table, wrapped},
@@ -17,7 +16,7 @@ use crate::{
 };
 
 /// Prints what was measured and how it was judged.
-pub(super) fn print(done: &Measured) -> io::Result<()> {
+pub(crate) fn print(done: &Measured) -> io::Result<()> {
     let (record, summary) = (&done.record, &done.summary);
     stdio::line(wrapped(&heading(record, summary), "", "  "))?;
     if !record.verdict.is_empty() {

@@ -20,7 +20,7 @@ use serde::Deserialize;
 
 use crate::{
     record::latency_histogram,
-    report::{StageBreakdown, StageRow},
+    results::{StageBreakdown, StageRow},
     stdio,
     summary::{Model, Summary},
 };
@@ -221,7 +221,7 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
-    use crate::report::tests::summary;
+    use crate::page::tests::summary;
 
     fn line(ms: u64, status: u16, wait: u64) -> String {
         format!(

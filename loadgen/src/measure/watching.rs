@@ -12,7 +12,7 @@ use super::{MeasureError, Order};
 use crate::{
     profile::{self, Event, FlameGraph, ProfileError},
     progress::Watched,
-    report::ProfileRecord,
+    results::ProfileRecord,
     sample::{Detail, Selector, Tracker, process_name},
     stdio,
     units::parse_duration,

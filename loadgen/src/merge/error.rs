@@ -2,10 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::{
-    record::LogError,
-    report::{FolderError, PageError},
-};
+use crate::{page::PageError, record::LogError, results::FolderError};
 
 /// Shards cannot be joined.
 #[derive(Debug, thiserror::Error)]

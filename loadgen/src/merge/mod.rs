@@ -3,7 +3,6 @@
 //! Lossless: histograms are added bucket by bucket, counts are added, and every percentile is read
 //! anew from the joined histograms. Percentiles are never averaged.
 
-pub mod command;
 mod error;
 mod logs;
 mod part;
@@ -23,9 +22,10 @@ use self::{
 };
 use crate::{
     judge::{self, Gate, LoggedHistograms, Reach},
+    page::write_page,
     provenance::Provenance,
     record::read_log,
-    report::{RunFolder, RunRecord, now_utc, write_page},
+    results::{RunFolder, RunRecord, now_utc},
     shard::{MergeRecord, MergedShard, Shard},
     summary::{Summary, Verdict},
 };

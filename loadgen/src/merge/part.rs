@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{MergeError, error::Difference};
 use crate::{
-    report::{RunFolder, RunRecord},
+    results::{RunFolder, RunRecord},
     shard::ShardRecord,
     summary::Summary,
 };

@@ -11,10 +11,13 @@ use serde_json::Value;
 
 use super::model::Span;
 use crate::{
-    report::{ComparisonRecord, FolderError, RunFolder},
-    search::{self, Over, ProbeRecord, SearchRecord, word},
+    page::ComparisonRecord,
+    results::{FolderError, RunFolder},
+    study::{
+        search::{self, Over, ProbeRecord, SearchRecord, word},
+        sweep::{self, SweepRecord},
+    },
     summary::Verdict,
-    sweep::{self, SweepRecord},
     topology::record::{TopologyRecord, TuningRecord},
 };
 

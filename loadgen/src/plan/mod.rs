@@ -4,12 +4,11 @@
 //! Nothing is assumed silently: what was not measured is either said to be unknown or named as an
 //! assumption, and a number beyond what was measured is called extrapolated.
 
-pub mod command;
 mod demand;
 mod evidence;
 mod limits;
 mod model;
-mod print;
+pub(crate) mod print;
 
 use serde::Serialize;
 

@@ -16,7 +16,7 @@ const HEADER: [&str; 6] = [
 ];
 
 /// The plan as text for the terminal.
-pub(super) fn text(plan: &Plan) -> String {
+pub(crate) fn text(plan: &Plan) -> String {
     let mut table = plain_table(&HEADER);
     for row in &plan.rows {
         table.add_row(cells(row));
@@ -46,7 +46,7 @@ pub(super) fn text(plan: &Plan) -> String {
 }
 
 /// The plan as Markdown.
-pub(super) fn markdown(plan: &Plan) -> String {
+pub(crate) fn markdown(plan: &Plan) -> String {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
     let mut text = "## Capacity plan\n\n".to_owned();
     for basis in plan.basis.iter().chain([&margin(plan)]) {

@@ -3,8 +3,6 @@
 //! `perf record` interrupts the process at a fixed rate of CPU time and notes its stack; `perf
 //! script` writes the stacks as text; `inferno` folds them and draws the graph.
 
-pub mod command;
-
 use std::{
     fs,
     io::{self, BufReader, Read as _},

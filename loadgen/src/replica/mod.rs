@@ -4,11 +4,10 @@
 
 mod bodies;
 mod capacity;
-pub mod command;
 mod fault;
 mod listen;
 mod null;
-mod secure;
+pub(crate) mod secure;
 mod server;
 mod stats;
 mod token;
@@ -136,7 +135,7 @@ fn begin(config: ReplicaConfig, tls: Option<Arc<rustls::ServerConfig>>) -> io::R
 }
 
 /// Binds all addresses or none.
-fn bind(listen: &[SocketAddr]) -> io::Result<(Vec<TcpListener>, Vec<SocketAddr>)> {
+pub(crate) fn bind(listen: &[SocketAddr]) -> io::Result<(Vec<TcpListener>, Vec<SocketAddr>)> {
     let mut listeners = Vec::with_capacity(listen.len());
     let mut addresses = Vec::with_capacity(listen.len());
     for address in listen {
@@ -154,7 +153,7 @@ fn bind(listen: &[SocketAddr]) -> io::Result<(Vec<TcpListener>, Vec<SocketAddr>)
 const DRAIN: Duration = Duration::from_secs(3);
 
 /// Serves until told to stop.
-fn serve(
+pub(crate) fn serve(
     config: ReplicaConfig,
     tls: Option<Arc<rustls::ServerConfig>>,
     listeners: Vec<TcpListener>,

@@ -35,7 +35,7 @@ pub enum Certificate {
 }
 
 /// Configuration of a server that offers HTTP/2 and HTTP/1.1 through ALPN.
-pub(super) fn configuration(certificate: &Certificate) -> io::Result<Arc<ServerConfig>> {
+pub(crate) fn configuration(certificate: &Certificate) -> io::Result<Arc<ServerConfig>> {
     weir_api::tls::provide();
     let (chain, key) = match certificate {
         Certificate::SelfSigned { names, save } => self_signed(names, save.as_deref())?,

@@ -7,14 +7,10 @@ mod abort;
 mod arrivals;
 mod budget;
 mod collect;
-pub mod command;
 mod dispatch;
 mod driver;
 mod error;
-mod explain;
-mod http_args;
 mod lane;
-mod series;
 mod summarise;
 mod worker;
 

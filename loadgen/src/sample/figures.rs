@@ -120,7 +120,7 @@ impl From<GrowthEstimate> for GrowthFigure {
 pub(super) type Points = Vec<(f64, f64)>;
 
 /// Sums up a track; none without a reading.
-pub(super) fn sum_up(
+pub(crate) fn sum_up(
     track: &Track,
     from: Instant,
     warmup: Duration,
@@ -231,7 +231,7 @@ fn figure(
 }
 
 /// Writes every reading, one line each.
-pub(super) fn write_csv(path: &Path, tracks: &[Track], from: Instant) -> io::Result<()> {
+pub(crate) fn write_csv(path: &Path, tracks: &[Track], from: Instant) -> io::Result<()> {
     let mut csv = csv::Writer::from_path(path)?;
     csv.write_record([
         "t_s",

@@ -5,18 +5,17 @@
 //! a [`Sampler`] does so in a thread of its own beside a run. `weir-bench sample` is the same alone.
 
 mod cgroup;
-pub mod command;
 mod container;
-mod figures;
+pub(crate) mod figures;
 pub mod growth;
 mod machine;
 mod meter;
-mod page;
+pub(crate) mod page;
 mod process;
 mod select;
-mod table;
+pub(crate) mod table;
 mod tracker;
-mod verdict;
+pub(crate) mod verdict;
 
 pub use cgroup::{GroupLimits, group_limits};
 pub use container::ContainerError;

@@ -7,7 +7,7 @@ use super::{
     figures::{Points, Sampled, cpu, points},
     table::{growth_line, label, quantity, signed},
 };
-use crate::report::{
+use crate::page::{
     PageError,
     chart::{Axis, Ink, Plot, Series, Shape, Size, draw},
     document::{Document, Part, Tone},
@@ -19,7 +19,7 @@ const MB: f64 = 1e6;
 const MOST_POINTS: usize = 2_000;
 
 /// The plots of everything that was sampled.
-pub(super) fn plots(tracks: &[Track], from: Instant, length_s: f64) -> Vec<Plot> {
+pub(crate) fn plots(tracks: &[Track], from: Instant, length_s: f64) -> Vec<Plot> {
     let plot = |id: &str, title: &str, hint: &str, unit: &'static str, lines: Vec<Points>| {
         let series: Vec<_> = tracks
             .iter()
@@ -120,7 +120,7 @@ fn thinned(points: Points) -> Vec<(f64, Option<f64>)> {
 }
 
 /// The report as one file.
-pub(super) fn render(record: &SampleRecord, plots: Vec<Plot>) -> Result<String, PageError> {
+pub(crate) fn render(record: &SampleRecord, plots: Vec<Plot>) -> Result<String, PageError> {
     let mut document = Document::new(
         format!("Processes: {}", record.selected.join(", ")),
         &record.provenance,
@@ -212,7 +212,7 @@ fn table(process: &Sampled) -> Part {
 }
 
 /// Writes each plot as `<folder>/<id>.svg`.
-pub(super) fn write_svgs(folder: &Path, plots: &[Plot]) -> anyhow::Result<()> {
+pub(crate) fn write_svgs(folder: &Path, plots: &[Plot]) -> anyhow::Result<()> {
     for plot in plots {
         let drawn = draw(plot, Size::Wide)?;
         fs::write(folder.join(format!("{}.svg", plot.id)), drawn.svg)?;

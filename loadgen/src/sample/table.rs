@@ -16,7 +16,7 @@ const MB: f64 = 1e6;
 const MINUTES: f64 = 60.0;
 
 /// One line on how a process is doing.
-pub(super) fn live_line(track: &Track, elapsed_s: f64) -> String {
+pub(crate) fn live_line(track: &Track, elapsed_s: f64) -> String {
     let Some((_, last)) = track.readings.last() else {
         return format!("{elapsed_s:7.1} s  {} {}: gone", track.name, track.pid);
     };
@@ -53,7 +53,7 @@ fn cpu_now(readings: &[(std::time::Instant, Reading)]) -> f64 {
 }
 
 /// Prints every process with its verdict.
-pub(super) fn print(record: &SampleRecord) -> io::Result<()> {
+pub(crate) fn print(record: &SampleRecord) -> io::Result<()> {
     for process in &record.processes {
         stdio::line(heading(process))?;
         stdio::line(table(process))?;

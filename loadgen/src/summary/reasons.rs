@@ -77,7 +77,7 @@ fn without_numbers(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::tests::summary;
+    use crate::page::tests::summary;
 
     fn run(reasons: &[&str], errors: u64) -> Summary {
         let mut summary = summary();
