@@ -1,7 +1,7 @@
 //! What the exit codes of `weir-bench` mean, and how an error becomes one.
 
-use crate::stdio;
 use std::{fmt, process::ExitCode};
+use weir_lab::stdio;
 
 /// Exit codes, stable for scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,10 +12,8 @@ use serde_json::Value;
 use crate::{
     cli::tuning::{as_usage, claims_of, folder, progress},
     exit::{Exit, Usage},
-    host::machine::{Machine, raise_file_limit},
     results::now_utc,
     stats::estimate,
-    stop::StopToken,
     study::{
         autotune::{
             objective::Objective,
@@ -34,8 +32,9 @@ use crate::{
             workload::{Measures, Trial},
         },
     },
-    units::parse_duration,
 };
+use weir_lab::host::machine::{Machine, raise_file_limit};
+use weir_load::{stop::StopToken, units::parse_duration};
 
 /// Share of the time that the tournament may take.
 const TOURNAMENT: f64 = 0.6;
@@ -202,7 +201,7 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
     let html = page::render(&report)?;
     std::fs::write(folder.join("report.html"), html).context("cannot write report.html")?;
     print(&report);
-    crate::stdio::say(format_args!(
+    weir_lab::stdio::say(format_args!(
         "everything: {}",
         folder.join("report.html").display()
     ));

@@ -9,9 +9,11 @@ use crate::{
     compare::kept::KeptRun,
     exit::{Exit, Usage},
     results::baseline::{FOLDER, Store, Taken},
-    stdio,
-    summary::Verdict,
     text::plain_table,
+};
+use weir_lab::stdio;
+use weir_load::{
+    summary::Verdict,
     units::{milliseconds, percent},
 };
 

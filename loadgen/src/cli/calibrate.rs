@@ -6,12 +6,10 @@ use anyhow::Context;
 
 use crate::{
     exit::{Exit, Usage},
-    host::machine::{Cores, Machine},
     results::ceiling::{
         Way,
         stored::{Calibration, Ceiling, FILE},
     },
-    stdio,
     study::{
         calibrate::{
             driver::{Driver, Order, Turn},
@@ -23,6 +21,10 @@ use crate::{
             upstreams::{Source, Upstreams},
         },
     },
+};
+use weir_lab::{
+    host::machine::{Cores, Machine},
+    stdio,
 };
 
 /// Find the generator's own ceiling on this machine, and keep it for later runs to compare with.

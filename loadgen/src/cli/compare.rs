@@ -16,8 +16,8 @@ use crate::{
     exit::{Exit, Usage},
     judge::ci::{Check, CiArgs, Judgement, Outcome},
     results::baseline::{FOLDER, Store},
-    stdio,
 };
+use weir_lab::stdio;
 
 /// What to compare with.
 #[derive(Debug, Clone, Default, clap::Args)]

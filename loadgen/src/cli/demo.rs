@@ -7,9 +7,9 @@ use clap::Args as ClapArgs;
 use crate::{
     exit::Exit,
     measure::Setup,
-    stop::StopToken,
     study::demo::{Lengths, Platform, demonstrate},
 };
+use weir_load::stop::StopToken;
 
 /// Arguments of `weir-bench demo`.
 #[derive(Debug, ClapArgs)]

@@ -15,16 +15,16 @@ use crate::{
         Keep, MeasureError, Measured, Order, Setup, Watching, as_usage, measure, print::print,
     },
     metrics::Endpoint,
+    view::{self, Viewer},
+};
+use weir_lab::{sample::SelectError, stdio, topology::TopologyError};
+use weir_load::{
     progress::Fan,
     run::{RunError, RunOptions},
-    sample::SelectError,
     scenario::Scenario,
     slo::RuleList,
-    stdio,
     stop::StopToken,
     summary::Model,
-    topology::TopologyError,
-    view::{self, Viewer},
 };
 
 /// Where results go, how processes are started, and what the run is judged by.

@@ -12,10 +12,12 @@ use crate::{
         gate, judge, judge_exactly, rows_table,
     },
     results::RunRecord,
-    slo::{Metric, RuleList},
-    stdio,
-    summary::{Model, Summary, Verdict},
     text::wrapped,
+};
+use weir_lab::stdio;
+use weir_load::{
+    slo::{Metric, RuleList},
+    summary::{Model, Summary, Verdict},
 };
 
 /// Arguments of `weir-bench gate`.
@@ -142,7 +144,7 @@ fn known_endpoints(
     let seen = summary.endpoints.iter().map(|of| of.name.as_str());
     let mut names: Vec<&str> = planned.chain(seen).collect();
     if !record.scenario["login"].is_null() {
-        names.push(crate::scenario::LOGIN);
+        names.push(weir_load::scenario::LOGIN);
     }
     names.dedup();
     let mut unique: Vec<&str> = Vec::new();

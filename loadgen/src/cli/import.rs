@@ -12,9 +12,9 @@ use anyhow::Context as _;
 use crate::{
     exit::{Exit, Usage},
     import::{Choice, Draft, Shape, access_log, har, openapi},
-    scenario::Scenario,
-    stdio,
 };
+use weir_lab::stdio;
+use weir_load::scenario::Scenario;
 
 /// Arguments of `weir-bench import`.
 #[derive(Debug, clap::Args)]

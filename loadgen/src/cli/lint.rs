@@ -9,11 +9,10 @@ use crate::{
     exit::{Exit, Usage},
     judge::Thresholds,
     lint::{Facts, Finding, LimitFacts, Severity, lint},
-    scenario::Scenario,
-    stdio,
     text::wrapped,
-    units::Rate,
 };
+use weir_lab::stdio;
+use weir_load::{scenario::Scenario, units::Rate};
 
 /// Arguments of `weir-bench lint`.
 #[derive(Debug, ClapArgs)]

@@ -6,11 +6,11 @@ use crate::{
     exit::{Exit, Usage},
     judge,
     merge::{MergeError, Merged, merge},
-    provenance::Commit,
     results::{RunFolder, RunRecord, write_latest},
-    summary::Verdict,
     text::{plain_table, wrapped},
 };
+use weir_lab::provenance::Commit;
+use weir_load::summary::Verdict;
 
 /// Arguments of `weir-bench merge`.
 #[derive(Debug, clap::Args)]
@@ -57,9 +57,9 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
         write_latest(&args.results, &merged.folder)?;
     }
     if args.json {
-        crate::stdio::line(serde_json::to_string_pretty(&merged.summary)?)?;
+        weir_lab::stdio::line(serde_json::to_string_pretty(&merged.summary)?)?;
     } else {
-        crate::stdio::line(text(&merged))?;
+        weir_lab::stdio::line(text(&merged))?;
     }
     Ok(Exit::from(merged.gate).into())
 }

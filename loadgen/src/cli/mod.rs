@@ -31,7 +31,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::stdio;
+use weir_lab::stdio;
 
 /// A load generator that judges its target, and itself.
 #[derive(Debug, Parser)]
@@ -93,10 +93,10 @@ pub enum Command {
     Engines(crate::study::calibrate::engines::Args),
     /// Be narrowed to some cores and memory, then become another program (what topologies start).
     #[command(hide = true)]
-    Confined(crate::topology::confine::Args),
+    Confined(weir_lab::topology::confine::Args),
     /// Wait for the end of another process, then remove its containers (what topologies start).
     #[command(hide = true)]
-    ContainersKeeper(crate::topology::containers::project::Args),
+    ContainersKeeper(weir_lab::topology::containers::project::Args),
     /// Find the generator's own ceiling on this machine, and keep it.
     Calibrate(crate::cli::calibrate::Args),
     /// Drive for minutes and judge the generator itself: memory and its growth, lateness, failures.
@@ -163,8 +163,10 @@ impl Cli {
             Command::Versus(args) => crate::cli::versus::execute(args),
             Command::Engines(args) => crate::study::calibrate::engines::execute(args),
             Command::Calibrate(args) => crate::cli::calibrate::execute(args),
-            Command::Confined(args) => crate::topology::confine::execute(args),
-            Command::ContainersKeeper(args) => crate::topology::containers::project::execute(args),
+            Command::Confined(args) => weir_lab::topology::confine::execute(args),
+            Command::ContainersKeeper(args) => {
+                weir_lab::topology::containers::project::execute(args)
+            }
             Command::SelfCheck(args) => crate::study::calibrate::selfcheck::execute(args),
         }
     }

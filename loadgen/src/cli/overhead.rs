@@ -9,14 +9,14 @@ use crate::{
     exit::Usage,
     judge::{Gate, doubts, rows_table},
     measure::SetupArgs,
-    provenance::Commit,
     results::{RunFolder, write_latest},
-    scenario::{Overrides, Scenario},
-    stdio,
-    stop::StopToken,
     study::overhead::{Bounds, Plan, check, measure_overhead, page},
     text::{name_and_numbers, plain_table, wrapped},
-    topology::TopologySpec,
+};
+use weir_lab::{provenance::Commit, stdio, topology::TopologySpec};
+use weir_load::{
+    scenario::{Overrides, Scenario},
+    stop::StopToken,
     units::parse_duration,
 };
 

@@ -8,9 +8,9 @@ use crate::{
     exit::{Exit, Usage},
     plan::{Demand, Environment, EvidenceError, Margin, documented, plan, print, read},
     results::ceiling::{Way, stored::ceiling},
-    scenario::Engine,
-    stdio,
 };
+use weir_lab::stdio;
+use weir_load::scenario::Engine;
 
 /// Arguments of `weir-bench plan`.
 #[derive(Debug, clap::Args)]

@@ -2,13 +2,13 @@
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use crate::{
-    exit::Usage,
+use crate::exit::Usage;
+use weir_lab::{
     profile::{Event, Order, profile},
     sample::{SelectError, process_name},
     stdio,
-    units::parse_duration,
 };
+use weir_load::units::parse_duration;
 
 /// Arguments of `weir-bench profile`.
 #[derive(Debug, clap::Args)]

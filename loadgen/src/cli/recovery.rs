@@ -9,16 +9,16 @@ use crate::{
     exit::Usage,
     judge::{Gate, doubts, rows_table},
     measure::SetupArgs,
-    provenance::Commit,
     results::{RunFolder, write_latest},
-    scenario::{Overrides, Scenario},
-    stdio,
-    stop::StopToken,
     study::recovery::{Bounds, Plan, RecoveryRecord, page, recover},
     text::wrapped,
-    topology::TopologySpec,
-    units::parse_duration,
     view::lines_unless,
+};
+use weir_lab::{provenance::Commit, stdio, topology::TopologySpec};
+use weir_load::{
+    scenario::{Overrides, Scenario},
+    stop::StopToken,
+    units::parse_duration,
 };
 
 /// Arguments of `weir-bench recovery`.

@@ -15,15 +15,15 @@ use tokio::{
     sync::watch,
 };
 
-use crate::{
-    exit::{Exit, Usage},
+use crate::exit::{Exit, Usage};
+use weir_lab::{
     replica::{
         Capacity, Certificate, DEFAULT_SECRET, Distribution, Kind, ReplicaConfig, Work, bind,
         secure, serve,
     },
     stdio,
-    units::parse_duration,
 };
+use weir_load::units::parse_duration;
 
 /// How often a stand-in looks whether its parent is still there.
 const PARENT_CHECK: Duration = Duration::from_millis(200);

@@ -22,9 +22,9 @@ use crate::{
         write_page,
     },
     results::{FolderError, RunFolder},
-    stdio,
     text::plain_table,
 };
+use weir_lab::stdio;
 
 /// Name of the page over several runs when none is given.
 const OVERLAY: &str = "compare.html";

@@ -14,9 +14,7 @@ use super::super::{
 };
 use crate::{
     exit::{Exit, Usage},
-    host::machine::{Machine, raise_file_limit},
     results::now_utc,
-    stop::StopToken,
     study::{
         scaling::{
             measure::{Plan, balance, failing, saturated, sweeps},
@@ -25,8 +23,9 @@ use crate::{
         },
         versus::process::find,
     },
-    units::parse_duration,
 };
+use weir_lab::host::machine::{Machine, raise_file_limit};
+use weir_load::{stop::StopToken, units::parse_duration};
 
 /// Explain what further replicas buy: efficiency, scalability, bottleneck, slow and failing replicas.
 #[derive(Debug, clap::Args)]
@@ -92,7 +91,7 @@ impl Args {
                 match find(program) {
                     Some(_) => proxies.push(kind),
                     None => {
-                        crate::stdio::note(format_args!("left out: {program} is not installed"))
+                        weir_lab::stdio::note(format_args!("left out: {program} is not installed"))
                     }
                 }
             }
@@ -172,8 +171,8 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
     std::fs::write(folder.join("scaling.json"), json).context("cannot write scaling.json")?;
     std::fs::write(folder.join("report.html"), report::page(&report)?)
         .context("cannot write report.html")?;
-    crate::stdio::say(format_args!("{}", report::text(&report)));
-    crate::stdio::say(format_args!(
+    weir_lab::stdio::say(format_args!("{}", report::text(&report)));
+    weir_lab::stdio::say(format_args!(
         "everything: {}",
         folder.join("report.html").display()
     ));

@@ -11,10 +11,7 @@ use crate::{
     judge::Thresholds,
     measure::{Warm, as_usage},
     page::write_sheet,
-    progress::NoProgress,
-    provenance::Provenance,
     results::{RunFolder, now_utc},
-    slo, stdio,
     study::search::{
         Answer, Bounds, Budget, FILE, Over, ProbeRecord, Procedure, SearchRecord,
         level::{Lengths, at_level},
@@ -22,7 +19,11 @@ use crate::{
         subject::SubjectArgs,
     },
     text::{plain_table, wrapped},
-    topology::TopologyError,
+};
+use weir_lab::{provenance::Provenance, stdio, topology::TopologyError};
+use weir_load::{
+    progress::NoProgress,
+    slo,
     units::{milliseconds, parse_duration, percent},
 };
 
@@ -274,7 +275,7 @@ fn text(record: &SearchRecord, folder: &RunFolder) -> String {
     for probe in &record.probes {
         let figures = &probe.figures;
         let reading = match figures.verdict {
-            crate::summary::Verdict::Suspect => format!("{} (suspect)", probe.reading),
+            weir_load::summary::Verdict::Suspect => format!("{} (suspect)", probe.reading),
             _ => probe.reading.clone(),
         };
         table.add_row([

@@ -8,20 +8,20 @@ use crate::{
     exit::{Exit, Usage},
     judge::bands::Bands,
     measure::{Setup, as_usage, side::Side},
-    provenance::Commit,
     results::{RunFolder, write_latest},
-    run::RunOptions,
-    scenario::{Overrides, Scenario},
-    stdio,
-    stop::StopToken,
     study::{
         recovery,
         suite::{Suite, SuiteRecord, page, run_suite},
     },
-    target::Target,
     text::{name_and_numbers, plain_table, wrapped},
-    topology::TopologySpec,
     view::lines_unless,
+};
+use weir_lab::{provenance::Commit, stdio, topology::TopologySpec};
+use weir_load::{
+    run::RunOptions,
+    scenario::{Overrides, Scenario},
+    stop::StopToken,
+    target::Target,
 };
 
 /// Arguments of `weir-bench suite`.

@@ -15,10 +15,7 @@ use crate::{
     judge::Thresholds,
     measure::{Warm, as_usage},
     page::write_sheet,
-    progress::NoProgress,
-    provenance::Provenance,
     results::{RunFolder, now_utc},
-    stdio,
     study::{
         search::{
             Figures, Over,
@@ -32,9 +29,12 @@ use crate::{
             record::{law, levels},
         },
     },
-    summary::Verdict,
     text::{plain_table, wrapped},
-    topology::TopologyError,
+};
+use weir_lab::{provenance::Provenance, stdio, topology::TopologyError};
+use weir_load::{
+    progress::NoProgress,
+    summary::Verdict,
     units::{milliseconds, parse_duration, percent},
 };
 

@@ -11,10 +11,7 @@ use anyhow::Context as _;
 
 use crate::{
     exit::{Exit, Usage},
-    host::machine::{Machine, raise_file_limit},
-    provenance::Commit,
     results::{RunFolder, now_utc, write_latest},
-    stop::StopToken,
     study::{
         rig::{Lab, OVERRIDE_TTL, ProxyKind, RigError},
         tuning::{
@@ -33,8 +30,12 @@ use crate::{
         },
         versus::contender::Contender,
     },
-    units::parse_duration,
 };
+use weir_lab::{
+    host::machine::{Machine, raise_file_limit},
+    provenance::Commit,
+};
+use weir_load::{stop::StopToken, units::parse_duration};
 
 /// The table that is checked where there is no file.
 const SHIPPED: &str = include_str!("../../../config/tuning.toml");
@@ -116,7 +117,7 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
         args.proxy.name(),
     )?;
     let lab = Lab::new(&folder, args.proxy, args.weir.clone(), stop)?;
-    crate::stdio::say(format_args!(
+    weir_lab::stdio::say(format_args!(
         "{} claims on {}, about {:.0} s of {:.0} s; results in {}",
         claims.len(),
         args.proxy.name(),
@@ -129,8 +130,8 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
     std::fs::write(folder.join("tuning.json"), json).context("cannot write tuning.json")?;
     let html = page::render(&report)?;
     std::fs::write(folder.join("report.html"), html).context("cannot write report.html")?;
-    crate::stdio::say(format_args!("\n{}", print::text(&report)));
-    crate::stdio::say(format_args!(
+    weir_lab::stdio::say(format_args!("\n{}", print::text(&report)));
+    weir_lab::stdio::say(format_args!(
         "everything: {}",
         folder.join("report.html").display()
     ));
@@ -144,7 +145,7 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
             Some(patch) => {
                 apply::offer(admin, &patch, args.yes)?;
             }
-            None => crate::stdio::say(format_args!(
+            None => weir_lab::stdio::say(format_args!(
                 "no claim was confirmed: there is nothing to apply"
             )),
         }
@@ -194,7 +195,7 @@ pub(super) fn folder(
 
 /// Tells what is being done, with the time since the command began.
 pub(super) fn progress(begun: Instant, what: impl std::fmt::Display) {
-    crate::stdio::note(format_args!(
+    weir_lab::stdio::note(format_args!(
         "[{:>4.0} s] {what}",
         begun.elapsed().as_secs_f64()
     ));
@@ -303,7 +304,7 @@ fn aa(args: &Args, count: usize, stop: StopToken) -> anyhow::Result<ExitCode> {
     let lab = Lab::new(&folder, args.proxy, args.weir.clone(), stop)?;
     let trial = Duration::from_millis(if args.quick { 150 } else { 300 });
     let experiments = null_experiments(&lab, count, 5, trial, |number, experiment| {
-        crate::stdio::say(format_args!(
+        weir_lab::stdio::say(format_args!(
             "{number:>3}  {:<9}  {:>8}  p = {:.3}",
             experiment.verdict.text(),
             print::percent(experiment.effect),
@@ -324,7 +325,7 @@ fn aa(args: &Args, count: usize, stop: StopToken) -> anyhow::Result<ExitCode> {
             "declared_rate": 0.05,
         }))?,
     )?;
-    crate::stdio::say(format_args!(
+    weir_lab::stdio::say(format_args!(
         "{wrong} of {count} A/A experiments got a wrong verdict; the declared rate is 5 %, and up to {allowed} are within chance"
     ));
     Ok(if wrong <= allowed {

@@ -11,11 +11,6 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     exit::{Exit, Usage},
-    host::{
-        machine::{Cores, Machine, raise_file_limit},
-        probe,
-    },
-    stdio,
     study::versus::{
         configs::Features,
         contender::{Contender, Running},
@@ -26,6 +21,13 @@ use crate::{
         upstreams::{Source, Upstreams},
         wrk::Wrk,
     },
+};
+use weir_lab::{
+    host::{
+        machine::{Cores, Machine, raise_file_limit},
+        probe,
+    },
+    stdio,
 };
 
 /// Compare reverse proxies: weir, nginx and HAProxy with the same upstreams under the same load.

@@ -1,6 +1,6 @@
 //! The figures of a run that are compared.
 
-use crate::{
+use weir_load::{
     slo::{Metric, Statistic, Time, Unit},
     summary::{Latency, Summary},
 };

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{provenance::Provenance, summary::Summary};
+use weir_lab::provenance::Provenance;
+use weir_load::summary::Summary;
 
 /// What comparisons need of a run: key figures and provenance, without its time series.
 #[derive(Debug, Clone, Serialize, Deserialize)]

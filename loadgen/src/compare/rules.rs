@@ -5,11 +5,11 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::figures::figure_name;
-use crate::{
+use crate::stats;
+use weir_load::{
     config_file::{ConfigError, ConfigText},
     scenario::locate::Step,
     slo::{Metric, Statistic, Time, Unit},
-    stats,
 };
 
 /// Where the rules are when no file is named.

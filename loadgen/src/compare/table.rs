@@ -3,10 +3,10 @@
 use comfy_table::{Cell, CellAlignment, Color, Table};
 
 use super::{Comparison, Grade, JudgedChange, figures::FigureUnit};
-use crate::{
+use crate::text::{plain_table, wrapped};
+use weir_lab::stdio;
+use weir_load::{
     slo::Unit,
-    stdio,
-    text::{plain_table, wrapped},
     units::{milliseconds, percent, rounded},
 };
 

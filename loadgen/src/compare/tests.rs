@@ -4,11 +4,10 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::{
-    compare::kept::KeptRun,
+use crate::{compare::kept::KeptRun, judge::tests::good_summary};
+use weir_lab::provenance::{Commit, Host, Provenance};
+use weir_load::{
     config_file::ConfigText,
-    judge::tests::good_summary,
-    provenance::{Commit, Host, Provenance},
     summary::{Validity, Verdict},
 };
 

@@ -10,10 +10,9 @@ use super::{
     rules::{CompareRule, CompareRules, Limit, Severity},
     table,
 };
-use crate::{
-    compare::kept::KeptRun,
+use crate::{compare::kept::KeptRun, stats::holm};
+use weir_load::{
     slo::Unit,
-    stats::holm,
     summary::{Summary, Verdict},
 };
 

@@ -16,7 +16,7 @@ use super::{
     moment::{common_log, rfc3339},
     secrets::without_secrets,
 };
-use crate::scenario::TraceLine;
+use weir_load::scenario::TraceLine;
 
 /// A line of nginx's `combined` or `common` format, or one that begins like it.
 static COMBINED: LazyLock<Option<Regex>> = LazyLock::new(|| {

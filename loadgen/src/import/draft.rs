@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, fmt::Write as _, time::Duration};
 
-use crate::units::format_duration;
+use weir_load::units::format_duration;
 
 /// Longest name of a request.
 const LONGEST_NAME: usize = 60;
@@ -218,7 +218,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::scenario::Scenario;
+    use weir_load::scenario::Scenario;
 
     const LOAD: &str =
         "duration = \"1s\"\n\n[load]\nmodel = \"closed\"\nusers = 1\nthink_time = \"1s\"\n";

@@ -247,7 +247,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::scenario::{Place, Template, UserState};
+    use weir_load::scenario::{Place, Template, UserState};
 
     #[test]
     fn values_fit_their_schema() {

@@ -1,7 +1,7 @@
 use std::io::Write as _;
 
 use super::*;
-use crate::scenario::Scenario;
+use weir_load::scenario::Scenario;
 
 fn file(suffix: &str, text: &str) -> tempfile::NamedTempFile {
     let mut file = tempfile::Builder::new().suffix(suffix).tempfile().unwrap();
@@ -412,8 +412,8 @@ paths:
     };
     let rendered = |path: &str| {
         let body = request(path).body.as_ref().unwrap();
-        let state = crate::scenario::UserState::new(1, 0, &[]);
-        body.render(crate::scenario::Place::Body, &state, &mut rand::rng())
+        let state = weir_load::scenario::UserState::new(1, 0, &[]);
+        body.render(weir_load::scenario::Place::Body, &state, &mut rand::rng())
             .to_string()
     };
     assert_eq!(rendered("/login"), "name=a%20b&n%3D=7");

@@ -1,10 +1,8 @@
 //! From rows to one verdict and its exit code.
 
 use super::{Row, Status};
-use crate::{
-    exit::Exit,
-    summary::{Validity, Verdict},
-};
+use crate::exit::Exit;
+use weir_load::summary::{Validity, Verdict};
 
 /// Outcome of a gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use hdrhistogram::Histogram;
 
-use crate::{
+use weir_load::{
     record::{LogError, latency_histogram, sum_log},
     slo::{Time, figures::Histograms},
 };

@@ -19,7 +19,7 @@ pub use thresholds::{Thresholds, ThresholdsError};
 use serde::{Deserialize, Serialize};
 
 use self::rows::rule_row;
-use crate::{
+use weir_load::{
     slo::{Histograms, figures::Finished},
     summary::{Aborted, Summary},
     units::{milliseconds, percent, rounded},

@@ -1,7 +1,7 @@
 //! Rows of the verdict for rules of any kind.
 
 use super::{FEW_TAIL_SAMPLES, Reach, Row, Status};
-use crate::{
+use weir_load::{
     slo::{
         Metric, Rule, Statistic,
         figures::{Figures, Finished, value, write},

@@ -3,9 +3,9 @@
 use comfy_table::{Cell, CellAlignment, Color, Table};
 
 use super::{Row, Status};
-use crate::{
+use crate::text::{plain_table, shortened, wrapped};
+use weir_load::{
     summary::{EndpointSummary, Validity, Verdict},
-    text::{plain_table, shortened, wrapped},
     units::milliseconds,
 };
 

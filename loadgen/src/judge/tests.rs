@@ -2,11 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::{
-    exit::Exit,
+use crate::{exit::Exit, text::wrapped};
+use weir_load::{
     slo,
     summary::{Latency, Model, Validity, Verdict},
-    text::wrapped,
 };
 
 /// A run of 12 s that meets every documented threshold.
@@ -183,7 +182,7 @@ fn rules(text: &str) -> Thresholds {
 
 fn with_endpoint() -> Summary {
     let mut summary = good_summary();
-    summary.endpoints = vec![crate::summary::EndpointSummary {
+    summary.endpoints = vec![weir_load::summary::EndpointSummary {
         name: "login".into(),
         method: "POST".into(),
         path: "/login".into(),
@@ -257,7 +256,7 @@ fn thresholds_with_rules_survive_json() {
 #[test]
 fn an_aborted_run_fails_and_says_which_rule_ended_it() {
     let mut summary = good_summary();
-    summary.aborted = Some(crate::summary::Aborted {
+    summary.aborted = Some(weir_load::summary::Aborted {
         rule: "errors < 5% abort".into(),
         value: "12.0 %".into(),
         after_s: 11.0,

@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
+use weir_load::{
     scenario::{self, Scenario},
     slo::{Metric, Relation, Rule, RuleEntry, Statistic, Time},
     units::{Rate, parse_duration},

@@ -5,10 +5,8 @@ use weir_api::{
     settings::{LimitKey, RateLimit, Settings},
 };
 
-use crate::{
-    judge::Thresholds,
-    scenario::{Load, Scenario},
-};
+use crate::judge::Thresholds;
+use weir_load::scenario::{Load, Scenario};
 
 /// Everything the rules compute with.
 #[derive(Debug, Clone, PartialEq)]

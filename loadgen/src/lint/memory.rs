@@ -6,7 +6,7 @@
 //! A growth is detectable with 80 % power at the 5 % level when it is (1.96 + 0.84) standard errors.
 
 use super::{Facts, Finding, Severity, duration, human};
-use crate::sample::growth::{MemoryAssumption, smallest_detectable_growth};
+use weir_lab::sample::growth::{MemoryAssumption, smallest_detectable_growth};
 
 /// Seconds in an hour.
 const HOUR_S: f64 = 3600.0;

@@ -31,3 +31,63 @@ pub fn raise_limits(facts: &Facts) -> Option<Value> {
     }
     (!limits.is_empty()).then(|| json!({ "rate_limit": limits }))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{
+        judge::Thresholds,
+        lint::{LimitFacts, Offered, ProxyFacts},
+    };
+
+    fn facts(peak_rps: Option<f64>, limit_rps: f64) -> Facts {
+        Facts {
+            scenario: "s".into(),
+            offered: Offered {
+                max_rps: peak_rps,
+                peak_rps,
+                closed: None,
+                requests_per_arrival: None,
+            },
+            duration_s: 60.0,
+            requests_total: None,
+            weights: Vec::new(),
+            thresholds: Thresholds::default(),
+            client_timeout_s: 30.0,
+            source_addresses: 1,
+            connections: 100,
+            proxy: Some(ProxyFacts {
+                limits: vec![LimitFacts {
+                    name: "api_limit".into(),
+                    rps: limit_rps,
+                    burst: 20,
+                    delayed_beyond: None,
+                    buckets: 1,
+                }],
+                connections_max: 1024,
+                keepalive: Vec::new(),
+                connect_timeout_s: 30.0,
+            }),
+        }
+    }
+
+    #[test]
+    fn limits_are_raised_as_documented_and_no_further_than_needed() {
+        let documented = json!({"rate": "100r/s", "burst": 200, "nodelay": true});
+        let raise = |peak, limit| raise_limits(&facts(peak, limit));
+        assert_eq!(
+            raise(Some(80.0), 10.0).unwrap()["rate_limit"]["api_limit"],
+            documented
+        );
+        assert_eq!(
+            raise(Some(600.0), 10.0).unwrap()["rate_limit"]["api_limit"],
+            json!({"enabled": false})
+        );
+        assert_eq!(
+            raise(None, 10.0).unwrap()["rate_limit"]["api_limit"],
+            json!({"enabled": false})
+        );
+        assert_eq!(raise(Some(80.0), 100.0), None, "in the way of nothing");
+    }
+}

@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use crate::progress::{Phase, Progress, Tick, Watched};
+use weir_load::progress::{Phase, Progress, Tick, Watched};
 
 /// Passes progress on and notes when the measured part began.
 pub(super) struct MeasuredClock {

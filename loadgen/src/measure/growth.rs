@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use crate::{
-    sample::{estimate_growth, growth::Growth},
-    summary::Summary,
-};
+use weir_lab::sample::{estimate_growth, growth::Growth};
+use weir_load::summary::Summary;
 
 const MB: f64 = 1e6;
 const MINUTE_S: f64 = 60.0;
@@ -14,7 +12,7 @@ const HOUR_S: f64 = 3600.0;
 /// Growth of every process that was sampled often enough.
 pub(super) fn of(summary: &Summary, limit_per_hour: Option<f64>) -> Vec<Growth> {
     let length = Duration::from_secs_f64(summary.duration_s.max(0.0));
-    let growth = |process: &crate::summary::ProcessSummary| {
+    let growth = |process: &weir_load::summary::ProcessSummary| {
         let samples: Vec<_> = process
             .samples
             .iter()

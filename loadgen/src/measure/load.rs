@@ -6,11 +6,11 @@ use super::{
     MeasureError, Order, Setup, clock::MeasuredClock, place::failed, stage::Stage,
     watching::Profiling,
 };
-use crate::{
+use crate::results::ProfileRecord;
+use weir_lab::sample::Sampler;
+use weir_load::{
     progress::Progress,
-    results::ProfileRecord,
     run::{Outcome, RunOptions, drive},
-    sample::Sampler,
     stop::StopToken,
 };
 

@@ -35,15 +35,16 @@ use crate::{
     judge::{self, Gate},
     lint,
     page::{PageError, write_page},
-    profile::ProfileError,
-    progress::Progress,
-    provenance::Provenance,
     results::{FolderError, RunFolder, RunRecord, now_utc},
+};
+use weir_lab::{
+    profile::ProfileError, provenance::Provenance, sample::SelectError, topology::TopologyError,
+};
+use weir_load::{
+    progress::Progress,
     run::RunError,
-    sample::SelectError,
     stop::StopToken,
     summary::{Summary, Verdict},
-    topology::TopologyError,
 };
 
 /// The word of a gate that was not judged, since the run ended early.

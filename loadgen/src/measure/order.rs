@@ -3,16 +3,14 @@
 use std::path::PathBuf;
 
 use super::Watching;
-use crate::{
-    judge::Thresholds,
+use crate::{judge::Thresholds, results::ceiling::Way, view::About};
+use weir_lab::topology::TopologySpec;
+use weir_load::{
     progress::Watched,
-    results::ceiling::Way,
     run::RunOptions,
     scenario::{Load, Scenario},
     target::Target,
-    topology::TopologySpec,
     units::format_duration,
-    view::About,
 };
 
 /// Where things are and how to run.

@@ -1,10 +1,8 @@
 //! What the proxy costs: the same load through it and direct to a replica.
 
 use super::Measured;
-use crate::{
-    results::{Overhead, OverheadRow},
-    summary::Latency,
-};
+use crate::results::{Overhead, OverheadRow};
+use weir_load::summary::Latency;
 
 /// Microseconds in a second.
 const US: f64 = 1e6;

@@ -7,11 +7,10 @@ use tempfile::TempDir;
 use super::{Keep, MeasureError, Order, Setup, Subject};
 use crate::{
     page::write_page,
-    provenance::Commit,
-    record::Recording,
     results::{RunFolder, RunRecord, write_latest},
-    summary::Summary,
 };
+use weir_lab::provenance::Commit;
+use weir_load::{record::Recording, summary::Summary};
 
 /// Where a run leaves its files.
 pub(super) enum Place {

@@ -8,10 +8,11 @@ use super::Measured;
 use crate::{
     judge,
     results::{RunRecord, StageBreakdown, ceiling::share},
-    stdio,
-    summary::{Summary, Verdict},
     text::{plain_table, wrapped},
-    topology::record::TuningRecord,
+};
+use weir_lab::{stdio, topology::record::TuningRecord};
+use weir_load::{
+    summary::{Summary, Verdict},
     units::milliseconds,
 };
 

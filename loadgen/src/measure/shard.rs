@@ -1,7 +1,7 @@
 //! What is different when a run is one part of several.
 
-use crate::{
-    judge::{Reach, Thresholds},
+use crate::judge::{Reach, Thresholds};
+use weir_load::{
     run::RunOptions,
     shard::{Shard, ShardRecord},
     slo::{Metric, Rule},

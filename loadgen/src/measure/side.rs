@@ -5,20 +5,20 @@ use std::{path::Path, sync::Arc, time::Duration};
 use super::{
     MeasureError, Setup, apply_tuning, clock::MeasuredClock, place::failed, places, validity,
 };
-use crate::{
-    judge::Thresholds,
-    lint::Facts,
-    progress::{Progress, Watched},
-    results::ceiling::Way,
-    run::{Outcome, drive},
+use crate::{judge::Thresholds, lint::Facts, results::ceiling::Way};
+use weir_lab::{
     sample::Sampler,
-    scenario::Scenario,
-    stop::StopToken,
-    target::Target,
     topology::{
         Topology, TopologyError, TopologySpec, Tuning,
         record::{TopologyRecord, TuningRecord},
     },
+};
+use weir_load::{
+    progress::{Progress, Watched},
+    run::{Outcome, drive},
+    scenario::Scenario,
+    stop::StopToken,
+    target::Target,
 };
 
 /// Time between two samples of a process.

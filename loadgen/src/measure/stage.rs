@@ -6,17 +6,13 @@ use std::{path::Path, time::Duration};
 use weir_api::admin::SettingsView;
 
 use super::{MeasureError, Order, Setup, Subject};
-use crate::{
-    lint::{Facts, raise::raise_limits},
-    progress::Watched,
-    stop::StopToken,
-    target::Target,
-    topology::{
-        Places, Topology, TopologyError, Tuning,
-        record::{TopologyRecord, TuningRecord},
-        settings_of,
-    },
+use crate::lint::{Facts, raise::raise_limits};
+use weir_lab::topology::{
+    Places, Topology, TopologyError, Tuning,
+    record::{TopologyRecord, TuningRecord},
+    settings_of,
 };
+use weir_load::{progress::Watched, stop::StopToken, target::Target};
 
 /// Time to live of the override; it is renewed three times as often.
 const OVERRIDE_TTL: Duration = Duration::from_secs(30);

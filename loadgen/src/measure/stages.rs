@@ -18,10 +18,10 @@ use std::{
 use hdrhistogram::Histogram;
 use serde::Deserialize;
 
-use crate::{
+use crate::results::{StageBreakdown, StageRow};
+use weir_lab::stdio;
+use weir_load::{
     record::latency_histogram,
-    results::{StageBreakdown, StageRow},
-    stdio,
     summary::{Model, Summary},
 };
 

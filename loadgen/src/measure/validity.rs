@@ -1,11 +1,9 @@
 //! What this program sees of its own measurement: a saturated machine, a generator near its
 //! ceiling, a process that died, an override that lapsed.
 
-use crate::{
-    results::ceiling::{Way, share},
-    summary::{Summary, Verdict},
-    topology::{TopologyError, record::TuningRecord},
-};
+use crate::results::ceiling::{Way, share};
+use weir_lab::topology::{TopologyError, record::TuningRecord};
+use weir_load::summary::{Summary, Verdict};
 
 /// Share of all cores from which processes take CPU time from each other.
 const SATURATED: f64 = 0.90;

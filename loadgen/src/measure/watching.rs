@@ -9,14 +9,13 @@ use std::{
 };
 
 use super::{MeasureError, Order};
-use crate::{
+use crate::results::ProfileRecord;
+use weir_lab::{
     profile::{self, Event, FlameGraph, ProfileError},
-    progress::Watched,
-    results::ProfileRecord,
     sample::{Detail, Selector, Tracker, process_name},
     stdio,
-    units::parse_duration,
 };
+use weir_load::{progress::Watched, units::parse_duration};
 
 /// The picture in a run folder.
 pub(super) const FLAME_GRAPH: &str = "flame.svg";

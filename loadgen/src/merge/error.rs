@@ -2,7 +2,8 @@
 
 use std::{io, path::PathBuf};
 
-use crate::{page::PageError, record::LogError, results::FolderError};
+use crate::{page::PageError, results::FolderError};
+use weir_load::record::LogError;
 
 /// Shards cannot be joined.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io, path::Path, time::Duration, time::SystemTim
 
 use hdrhistogram::Histogram;
 
-use crate::record::{IntervalLog, LoggedInterval, latency_histogram};
+use weir_load::record::{IntervalLog, LoggedInterval, latency_histogram};
 
 /// The joined intervals of one log.
 #[derive(Debug, Default)]
@@ -80,7 +80,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::record::read_log;
+    use weir_load::record::read_log;
 
     /// Values by second and endpoint.
     type Sample = (u64, usize, u64);

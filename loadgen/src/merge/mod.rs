@@ -23,9 +23,11 @@ use self::{
 use crate::{
     judge::{self, Gate, LoggedHistograms, Reach},
     page::write_page,
-    provenance::Provenance,
-    record::read_log,
     results::{RunFolder, RunRecord, now_utc},
+};
+use weir_lab::provenance::Provenance;
+use weir_load::{
+    record::read_log,
     shard::{MergeRecord, MergedShard, Shard},
     summary::{Summary, Verdict},
 };
@@ -261,13 +263,14 @@ fn targets(parts: &[Part]) -> Vec<String> {
     all
 }
 
-fn growth(parts: &[Part]) -> Vec<crate::sample::growth::Growth> {
+fn growth(parts: &[Part]) -> Vec<weir_lab::sample::growth::Growth> {
     let named = |part: &Part| {
         let number = part.shard.number;
-        let rename = move |growth: &crate::sample::growth::Growth| crate::sample::growth::Growth {
-            process: format!("{} (shard {number})", growth.process),
-            ..growth.clone()
-        };
+        let rename =
+            move |growth: &weir_lab::sample::growth::Growth| weir_lab::sample::growth::Growth {
+                process: format!("{} (shard {number})", growth.process),
+                ..growth.clone()
+            };
         part.record.growth.iter().map(rename).collect::<Vec<_>>()
     };
     parts.iter().flat_map(named).collect()

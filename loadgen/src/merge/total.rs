@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 
 use super::{logs::JoinedLog, part::Part};
-use crate::{
+use weir_load::{
     run::latency,
     summary::{
         Distributions, EndpointSummary, Failure, Interval, Latency, ProcessSummary, Summary,

@@ -7,10 +7,8 @@ use prometheus::{
 };
 
 use super::histogram::ResponseTimes;
-use crate::{
-    progress::{Phase, Progress, Tick, Watched},
-    sample::Meter,
-};
+use weir_lab::sample::Meter;
+use weir_load::progress::{Phase, Progress, Tick, Watched};
 
 /// Everything that is published.
 pub(super) struct Book {
@@ -219,7 +217,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{
+    use weir_load::{
         progress::EndpointTick,
         record::{Counts, FailureKind},
     };

@@ -9,7 +9,7 @@ use prometheus::{
     proto::{Bucket, Histogram, LabelPair, Metric, MetricFamily, MetricType},
 };
 
-use crate::progress::{BUCKETS_S, EndpointTick};
+use weir_load::progress::{BUCKETS_S, EndpointTick};
 
 const NAME: &str = "weir_bench_response_seconds";
 const HELP: &str = "Response time of successes: in an open model from the intended start.";

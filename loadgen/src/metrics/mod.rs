@@ -1,4 +1,4 @@
-//! Live metrics of the client for Prometheus: what [`crate::progress::Progress`] tells, on an HTTP
+//! Live metrics of the client for Prometheus: what [`weir_load::progress::Progress`] tells, on an HTTP
 //! endpoint of its own (`run --metrics 127.0.0.1:9464`).
 //!
 //! Figures change once a second, when the collecting thread has merged what the workers recorded;
@@ -18,7 +18,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use self::book::Book;
-use crate::progress::Progress;
+use weir_load::progress::Progress;
 
 /// A metrics endpoint cannot be offered.
 #[derive(Debug, thiserror::Error)]

@@ -12,11 +12,10 @@ use super::{
 use crate::{
     judge::Row,
     lint::Finding,
-    provenance::Provenance,
     results::{Overhead, RunFolder, RunRecord},
-    summary::{Summary, Validity},
-    topology::record::TuningRecord,
 };
+use weir_lab::{provenance::Provenance, topology::record::TuningRecord};
+use weir_load::summary::{Summary, Validity};
 
 /// What `comparison.json` holds.
 #[derive(Debug, Clone, Serialize, Deserialize)]

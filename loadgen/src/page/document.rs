@@ -8,11 +8,9 @@ use super::{
     chart::{Plot, token_css},
     run::{Chart, charts, environment},
 };
-use crate::{
-    judge::{Gate, Row},
-    provenance::Provenance,
-    summary::{Validity, Verdict},
-};
+use crate::judge::{Gate, Row};
+use weir_lab::provenance::Provenance;
+use weir_load::summary::{Validity, Verdict};
 
 /// How a badge looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::overlay::Run;
-use crate::summary::Verdict;
+use weir_load::summary::Verdict;
 
 /// Key figures of one run. Names are those of the columns of the CSV; a later version may add some,
 /// but none changes its meaning.

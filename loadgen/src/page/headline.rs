@@ -7,6 +7,8 @@ use crate::{
     compare::{Comparison, Grade, Outcome},
     judge::{Row, Status},
     results::RunRecord,
+};
+use weir_load::{
     summary::{Summary, Verdict},
     units::{milliseconds, percent},
 };

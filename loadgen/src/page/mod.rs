@@ -1,7 +1,7 @@
 //! Run folders and the reports made from them.
 //!
 //! A run folder holds `run.json` (what was run, on what; [`RunRecord`]), `summary.json` (the key
-//! figures; [`crate::summary::Summary`]), `timeseries.csv`, `.hlog` files and `report.html`, which
+//! figures; [`weir_load::summary::Summary`]), `timeseries.csv`, `.hlog` files and `report.html`, which
 //! is made from the two JSON files alone and can be made again at any time.
 
 pub mod chart;
@@ -12,6 +12,7 @@ mod headline;
 pub(crate) mod overlay;
 mod plots;
 pub(crate) mod run;
+pub(crate) mod sample;
 mod sheet;
 
 pub use comparison::{

@@ -8,9 +8,9 @@ use super::{
     Kind, Sheet, SheetTable,
     chart::{Axis, Ink, Plot, Series, Shape},
 };
-use crate::{
-    provenance::Provenance,
-    results::{RunRecord, now_utc},
+use crate::results::{RunRecord, now_utc};
+use weir_lab::provenance::Provenance;
+use weir_load::{
     summary::{Interval, Summary},
     units::{milliseconds, percent},
 };

@@ -13,8 +13,10 @@ use super::{
 };
 use crate::{
     results::{FolderError, RunFolder, RunRecord},
-    summary::Summary,
     text::shortened,
+};
+use weir_load::{
+    summary::Summary,
     units::{milliseconds, percent, rounded},
 };
 

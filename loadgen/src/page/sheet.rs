@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{PageError, chart::Plot, run::render_sheet};
-use crate::{provenance::Provenance, results::RunFolder};
+use crate::results::RunFolder;
+use weir_lab::provenance::Provenance;
 
 /// A page.
 #[derive(Debug, Serialize)]

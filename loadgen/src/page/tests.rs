@@ -15,19 +15,21 @@ use crate::{
         gate, judge,
     },
     lint::{Finding, Severity},
-    provenance::{Commit, Provenance},
     results::{
         Overhead, OverheadRow, ProfileRecord, RunFolder, RunRecord, StageBreakdown, StageRow,
         now_utc,
     },
+};
+use weir_lab::{
+    provenance::{Commit, Provenance},
     sample::growth::Growth,
-    summary::{
-        Distributions, EndpointSummary, Failure, Interval, Latency, Model, ProcessSummary, Summary,
-        Validity, Verdict,
-    },
     topology::record::{
         BoundsRecord, Change, ContainersRecord, ReplicaRecord, TopologyRecord, TuningRecord,
     },
+};
+use weir_load::summary::{
+    Distributions, EndpointSummary, Failure, Interval, Latency, Model, ProcessSummary, Summary,
+    Validity, Verdict,
 };
 
 const SECONDS: u32 = 60;

@@ -17,9 +17,9 @@ use crate::{
         search::{self, Over, ProbeRecord, SearchRecord, word},
         sweep::{self, SweepRecord},
     },
-    summary::Verdict,
-    topology::record::{TopologyRecord, TuningRecord},
 };
+use weir_lab::topology::record::{TopologyRecord, TuningRecord};
+use weir_load::summary::Verdict;
 
 /// A folder that tells nothing.
 #[derive(Debug, thiserror::Error)]
@@ -374,7 +374,7 @@ fn costs_of(
         }
         let rate = setting(&format!("rate_limit.{zone}.rate"));
         let rate = rate.as_ref().and_then(Value::as_str);
-        if let Some(rate) = rate.and_then(|rate| rate.parse::<crate::units::Rate>().ok()) {
+        if let Some(rate) = rate.and_then(|rate| rate.parse::<weir_load::units::Rate>().ok()) {
             rate_limits.insert(zone.clone(), rate.get());
         }
     }
@@ -395,7 +395,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::topology::record::Change;
+    use weir_lab::topology::record::Change;
 
     #[test]
     fn limits_count_as_they_were_before_they_were_raised() {

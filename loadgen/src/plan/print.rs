@@ -1,10 +1,8 @@
 //! A plan for people: tables for the terminal, the same as Markdown.
 
 use super::{Plan, PlanRow};
-use crate::{
-    text::{plain_table, wrapped},
-    units::rounded,
-};
+use crate::text::{plain_table, wrapped};
+use weir_load::units::rounded;
 
 const HEADER: [&str; 6] = [
     "demand",

@@ -9,7 +9,8 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::RunRecord;
-use crate::{provenance::Commit, summary::Summary};
+use weir_lab::provenance::Commit;
+use weir_load::summary::Summary;
 
 const RUN: &str = "run.json";
 const SUMMARY: &str = "summary.json";

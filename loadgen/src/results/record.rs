@@ -7,11 +7,15 @@ use crate::{
     compare::{Comparison, kept::KeptRun},
     judge::{Row, Thresholds, bands::BandRow},
     lint::Finding,
+};
+use weir_lab::{
     provenance::Provenance,
     sample::growth::Growth,
+    topology::record::{TopologyRecord, TuningRecord},
+};
+use weir_load::{
     shard::{MergeRecord, ShardRecord},
     summary::Summary,
-    topology::record::{TopologyRecord, TuningRecord},
 };
 
 /// What `run.json` holds.

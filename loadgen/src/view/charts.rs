@@ -13,7 +13,7 @@ use super::{
     ink::Ink,
     state::{Second, State},
 };
-use crate::units::milliseconds;
+use weir_load::units::milliseconds;
 
 pub(super) fn throughput(frame: &mut Frame<'_>, area: Rect, state: &State, ink: Ink) {
     let ok: Vec<_> = state

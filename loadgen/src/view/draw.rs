@@ -16,7 +16,7 @@ use super::{
     state::{State, ms},
     tables,
 };
-use crate::{
+use weir_load::{
     progress::Phase,
     units::{milliseconds, percent},
 };
@@ -218,11 +218,11 @@ mod tests {
     use ratatui::{Terminal, backend::TestBackend};
 
     use super::*;
-    use crate::{
+    use crate::view::About;
+    use weir_lab::sample::Usage;
+    use weir_load::{
         progress::{EndpointTick, Tick},
         record::{Counts, FailureKind},
-        sample::Usage,
-        view::About,
     };
 
     fn tick(second: u64) -> Tick {

@@ -8,10 +8,8 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
 
-use crate::{
-    progress::{Phase, Progress, Tick},
-    stdio,
-};
+use weir_lab::stdio;
+use weir_load::progress::{Phase, Progress, Tick};
 
 /// Seconds between two plain lines.
 const PLAIN_EVERY: u64 = 4;

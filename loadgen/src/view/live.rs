@@ -19,9 +19,9 @@ use super::{
     screen::{self, Screen},
     state::{About, State},
 };
-use crate::{
+use weir_lab::sample::Meter;
+use weir_load::{
     progress::{Progress, Tick, Watched},
-    sample::Meter,
     stop::StopToken,
 };
 

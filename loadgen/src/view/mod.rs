@@ -1,6 +1,6 @@
 //! How a run looks while it goes on: a live screen on a terminal, plain lines elsewhere.
 //!
-//! Both are told once a second by the collecting thread ([`crate::progress::Progress`]). The live screen
+//! Both are told once a second by the collecting thread ([`weir_load::progress::Progress`]). The live screen
 //! draws in a thread of its own, at most four times a second, from a copy of what it was told; no
 //! request ever waits for it.
 
@@ -22,11 +22,11 @@ pub use lines::LiveProgress;
 pub use state::About;
 
 use self::live::Live;
-use crate::{
+use crate::text::wrapped;
+use weir_lab::stdio;
+use weir_load::{
     progress::{NoProgress, Progress},
-    stdio,
     stop::StopToken,
-    text::wrapped,
 };
 
 /// What a user wants to see while a run goes on.

@@ -5,10 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    progress::{Phase, Tick},
-    sample::Usage,
-};
+use weir_lab::sample::Usage;
+use weir_load::progress::{Phase, Tick};
 
 /// Seconds that the charts look back at most.
 const LOOK_BACK: usize = 300;
@@ -142,7 +140,7 @@ pub(super) fn ms(duration: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{progress::EndpointTick, record::FailureKind};
+    use weir_load::{progress::EndpointTick, record::FailureKind};
 
     fn tick(phase: Phase, second: u64) -> Tick {
         Tick {

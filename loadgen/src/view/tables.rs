@@ -7,7 +7,7 @@ use ratatui::{
 };
 
 use super::{ink::Ink, state::State};
-use crate::units::{milliseconds, percent};
+use weir_load::units::{milliseconds, percent};
 
 /// Most lines of a table.
 const MOST_LINES: usize = 10;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use weir_bench::{
+use weir_load::{
     progress::Phase,
     run::{RunOptions, drive},
     stop::StopToken,
@@ -195,7 +195,7 @@ fn threads_share_one_and_the_same_schedule() {
             &scenario,
             &target,
             &options,
-            Arc::new(weir_bench::progress::NoProgress),
+            Arc::new(weir_load::progress::NoProgress),
             &StopToken::new(),
         )
         .unwrap();

@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde_json::Value;
-use weir_bench::replica::{self, DEFAULT_SECRET, Kind, ReplicaConfig};
+use weir_lab::replica::{self, DEFAULT_SECRET, Kind, ReplicaConfig};
 
 use crate::server::{Server, ok};
 

@@ -8,12 +8,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use weir_bench::{
-    replica::{self, DEFAULT_SECRET, Kind, ReplicaConfig},
-    run::RunError,
-    scenario::Scenario,
-    stop::StopToken,
-};
+use weir_lab::replica::{self, DEFAULT_SECRET, Kind, ReplicaConfig};
+use weir_load::{run::RunError, scenario::Scenario, stop::StopToken};
 
 use crate::{
     ENGINES, run,
@@ -27,7 +23,7 @@ fn load(folder: &Path, text: &str) -> Scenario {
     Scenario::load(path.to_str().unwrap()).unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn failures(outcome: &weir_bench::run::Outcome) -> BTreeMap<String, u64> {
+fn failures(outcome: &weir_load::run::Outcome) -> BTreeMap<String, u64> {
     let failures = outcome.summary.failures.iter();
     failures.map(|f| (f.kind.clone(), f.count)).collect()
 }

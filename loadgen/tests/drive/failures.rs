@@ -2,7 +2,7 @@
 
 use std::{net::TcpListener, time::Duration};
 
-use weir_bench::{
+use weir_load::{
     run::RunError,
     stop::StopToken,
     summary::{Summary, Verdict},
@@ -104,7 +104,7 @@ fn an_unexpected_body_is_wrong() {
             expect = {{ body_contains = "needle" }}
             "#
         );
-        let scenario = weir_bench::scenario::Scenario::parse(&source, "t").unwrap();
+        let scenario = weir_load::scenario::Scenario::parse(&source, "t").unwrap();
         let server = Server::start(|seen| ok(["a needle b", "hay"][seen.number as usize % 2]));
         let summary = run(&scenario, server.address).summary;
         assert!(summary.ok > 0 && summary.errors > 0, "{engine}");
@@ -122,15 +122,15 @@ fn what_is_unfinished_at_the_end_is_counted() {
         "duration = \"300ms\"\nengine = \"wire\"",
         "model = \"closed\"\nusers = 2",
     );
-    let options = weir_bench::run::RunOptions {
+    let options = weir_load::run::RunOptions {
         drain: Duration::from_millis(100),
         ..Default::default()
     };
-    let outcome = weir_bench::run::drive(
+    let outcome = weir_load::run::drive(
         &scenario,
         &Target::local(server.address).unwrap(),
         &options,
-        std::sync::Arc::new(weir_bench::progress::NoProgress),
+        std::sync::Arc::new(weir_load::progress::NoProgress),
         &StopToken::new(),
     )
     .unwrap();

@@ -31,7 +31,7 @@ use std::{
     time::Duration,
 };
 
-use weir_bench::{
+use weir_load::{
     progress::{NoProgress, Progress, Tick},
     run::{Outcome, RunError, RunOptions, drive},
     scenario::Scenario,

@@ -14,8 +14,10 @@ use std::{
 use weir_bench::{
     judge::Thresholds,
     lint::{Facts, lint},
+};
+use weir_lab::replica::{self, DEFAULT_SECRET, Kind, ReplicaConfig};
+use weir_load::{
     progress::NoProgress,
-    replica::{self, DEFAULT_SECRET, Kind, ReplicaConfig},
     run::{Outcome, RunOptions, drive},
     scenario::{Load, Overrides, Scenario},
     stop::StopToken,

@@ -16,7 +16,7 @@ use rustls::{
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
     server::WebPkiClientVerifier,
 };
-use weir_bench::{
+use weir_load::{
     progress::NoProgress,
     run::{RunError, RunOptions, drive},
     scenario::Scenario,

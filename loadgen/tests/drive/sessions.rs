@@ -6,8 +6,8 @@ use std::{
     time::Duration,
 };
 
-use weir_bench::{
-    replica::{self, Capacity, DEFAULT_SECRET, Distribution, Kind, ReplicaConfig, Work},
+use weir_lab::replica::{self, Capacity, DEFAULT_SECRET, Distribution, Kind, ReplicaConfig, Work};
+use weir_load::{
     run::{RunError, RunOptions, drive},
     scenario::{Overrides, Scenario},
     stop::StopToken,
@@ -42,8 +42,8 @@ fn shipped(name: &str, overrides: &Overrides) -> Scenario {
 fn with_engine(name: &str) -> Overrides {
     Overrides {
         engine: Some(match name {
-            "wire" => weir_bench::scenario::Engine::Wire,
-            _ => weir_bench::scenario::Engine::Session,
+            "wire" => weir_load::scenario::Engine::Wire,
+            _ => weir_load::scenario::Engine::Session,
         }),
         ..Overrides::default()
     }
@@ -193,7 +193,7 @@ fn connections_are_counted_exactly_and_kept() {
         &scenario,
         &target,
         &RunOptions::default(),
-        Arc::new(weir_bench::progress::NoProgress),
+        Arc::new(weir_load::progress::NoProgress),
         &StopToken::new(),
     )
     .unwrap();
@@ -311,7 +311,7 @@ fn source_addresses_are_spread() {
             &scenario,
             &Target::local(address).unwrap(),
             &options,
-            Arc::new(weir_bench::progress::NoProgress),
+            Arc::new(weir_load::progress::NoProgress),
             &StopToken::new(),
         )
         .unwrap();

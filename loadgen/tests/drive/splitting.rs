@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::Value;
-use weir_bench::record::{latency_histogram, sum_log};
+use weir_load::record::{latency_histogram, sum_log};
 
 use crate::{
     folders::{Desk, json, text},

@@ -7,9 +7,9 @@ use std::{
     time::Instant,
 };
 
-use weir_bench::{
+use weir_lab::replica::{self, Certificate, DEFAULT_SECRET, Kind, ReplicaConfig};
+use weir_load::{
     progress::NoProgress,
-    replica::{self, Certificate, DEFAULT_SECRET, Kind, ReplicaConfig},
     run::{Outcome, RunError, RunOptions, drive},
     scenario::Scenario,
     stop::StopToken,

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use weir_bench::summary::Summary;
+use weir_load::summary::Summary;
 
 use crate::{
     ENGINES,

@@ -5,8 +5,8 @@ use std::path::Path;
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use serde::Serialize;
 
-use crate::{
-    cli::environment::Taken,
+use crate::cli::environment::Taken;
+use weir_load::{
     scenario::{Explained, FOLDER, Load, Overrides, Scenario, ScenarioError, Setting},
     schedule::{ArrivalPacer, Pacer as _},
     units::format_duration,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use crate::scenario::{HttpOverrides, HttpVersion, TlsVersion};
+use weir_load::scenario::{HttpOverrides, HttpVersion, TlsVersion};
 
 /// Arguments that change the `[http]` and `[tls]` tables of a scenario.
 #[derive(Debug, Clone, Default, clap::Args)]

@@ -17,15 +17,16 @@ use crate::{
     cli::{drive::Printing, environment::Taken},
     exit::{Exit, Usage},
     measure::{Order, Subject, setup_args::EngineName},
+    view,
+};
+use weir_lab::{stdio, topology::TopologySpec};
+use weir_load::{
     run::RunOptions,
     scenario::{self, Overrides, Scenario, ScenarioError, Setting},
     shard::{Shard, StartAt},
-    stdio,
     stop::StopToken,
     target::Target,
-    topology::TopologySpec,
     units::{Rate, parse_duration},
-    view,
 };
 
 /// Arguments of `weir-bench run`.

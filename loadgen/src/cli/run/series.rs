@@ -2,10 +2,10 @@
 
 use std::{path::Path, process::ExitCode};
 
-use crate::{
-    exit::{Exit, Usage},
+use crate::exit::{Exit, Usage};
+use weir_lab::stdio;
+use weir_load::{
     scenario::{FOLDER, Load, Overrides, Scenario, ScenarioError, Setting},
-    stdio,
     stop::StopToken,
 };
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use serde::Deserialize;
 
 use super::{Bands, ByLoad, Limits};
-use crate::{
+use weir_load::{
     config_file::{ConfigError, ConfigText},
     scenario::locate::Step,
     slo::{Metric, Statistic, Time, Unit},

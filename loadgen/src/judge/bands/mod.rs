@@ -15,11 +15,11 @@ use std::path::Path;
 use comfy_table::{Cell, CellAlignment, Color, Table};
 use serde::{Deserialize, Serialize};
 
-use crate::{
+use crate::text::plain_table;
+use weir_lab::sample::growth::Growth;
+use weir_load::{
     config_file::ConfigError,
-    sample::growth::Growth,
     summary::{Latency, ProcessSummary, Summary},
-    text::plain_table,
     units::{milliseconds, percent, rounded},
 };
 

@@ -1,7 +1,8 @@
 //! Every figure falls into one band, and the documented ones are the documented ones.
 
 use super::*;
-use crate::{config_file::ConfigText, judge::tests::good_summary};
+use crate::judge::tests::good_summary;
+use weir_load::config_file::ConfigText;
 
 fn band_of(rows: &[BandRow], metric: &str) -> (Band, String) {
     let row = rows.iter().find(|row| row.metric == metric).unwrap();

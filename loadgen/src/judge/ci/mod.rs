@@ -16,10 +16,8 @@ use std::{
 
 pub use self::{annotations::annotations, junit::junit, markdown::markdown};
 use super::{Gate, Row, Status};
-use crate::{
-    stdio,
-    summary::{Summary, Validity, Verdict},
-};
+use weir_lab::stdio;
+use weir_load::summary::{Summary, Validity, Verdict};
 
 /// Where GitHub Actions says that a step's summary goes.
 const STEP_SUMMARY: &str = "GITHUB_STEP_SUMMARY";

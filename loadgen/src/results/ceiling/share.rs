@@ -1,7 +1,7 @@
 //! How near to its own ceiling a run brought the generator.
 
 use super::{Way, ceiling};
-use crate::summary::{Summary, Verdict};
+use weir_load::summary::{Summary, Verdict};
 
 /// Share of the ceiling that deserves a warning.
 const NEAR: f64 = 0.5;
@@ -55,7 +55,7 @@ pub fn describe(summary: &Summary) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::scenario::Engine;
+    use weir_load::scenario::Engine;
 
     fn summary(requests: u64) -> Summary {
         let json = serde_json::json!({
@@ -70,7 +70,7 @@ mod tests {
     }
 
     fn latency() -> serde_json::Value {
-        serde_json::to_value(crate::summary::Latency::default()).unwrap()
+        serde_json::to_value(weir_load::summary::Latency::default()).unwrap()
     }
 
     #[test]

@@ -9,7 +9,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use super::Way;
-use crate::host::machine::Machine;
+use weir_lab::host::machine::Machine;
 
 /// Where a calibration is kept, relative to the working directory.
 pub const FILE: &str = "results/calibration.json";

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
+use weir_load::{
     scenario::{Engine, HttpVersion, Scenario},
     target::{BaseUrl, Target},
 };

@@ -9,7 +9,7 @@ use super::super::tuning::{
     claim::Condition,
     workload::{Measures, Workload},
 };
-use crate::slo::{Metric, Relation, Rule, Statistic, Time};
+use weir_load::slo::{Metric, Relation, Rule, Statistic, Time};
 
 /// One demand on a trial.
 #[derive(Debug, Clone, PartialEq)]

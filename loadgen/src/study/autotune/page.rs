@@ -9,7 +9,6 @@ use crate::{
         chart::{Axis, Ink, Plot, Shape},
         document::{Document, Part, Tone},
     },
-    provenance::Provenance,
     stats::estimate,
     study::tuning::{
         page::{headers, or_dash, probability},
@@ -17,6 +16,7 @@ use crate::{
         print::{number, percent, range},
     },
 };
+use weir_lab::provenance::Provenance;
 
 /// Candidates that are drawn: those that came farthest.
 const DRAWN: usize = 5;

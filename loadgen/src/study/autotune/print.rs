@@ -12,7 +12,7 @@ use crate::{
 /// The whole result, line by line.
 pub(crate) fn print(report: &Report) {
     let say = |text: &str, first: &str, rest: &str| {
-        crate::stdio::say(format_args!("{}", wrapped(text, first, rest)));
+        weir_lab::stdio::say(format_args!("{}", wrapped(text, first, rest)));
     };
     say("", "", "");
     let better = match report.direction.sign() > 0.0 {
@@ -66,6 +66,6 @@ pub(crate) fn print(report: &Report) {
         say(&report.why, "Keep the current values: ", "  ");
     } else {
         say(&report.why, "Proposed: ", "  ");
-        crate::stdio::say(format_args!("  PATCH /v1/settings {}", report.proposal));
+        weir_lab::stdio::say(format_args!("  PATCH /v1/settings {}", report.proposal));
     }
 }

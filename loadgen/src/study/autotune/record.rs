@@ -5,13 +5,13 @@ use serde_json::Value;
 
 use super::{objective::Objective, space::Candidate, tournament::Entrant};
 use crate::{
-    host::machine::Machine,
     stats::Estimate,
     study::{
         pairs::{Direction, Pair},
         tuning::workload::Measures,
     },
 };
+use weir_lab::host::machine::Machine;
 
 /// Pairs of the proof.
 pub(crate) const PROOF: usize = 6;

@@ -7,10 +7,8 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
 use super::driver::{Driver, Order};
-use crate::{
-    study::versus::{report::number, upstreams::Upstreams},
-    units::Rate,
-};
+use crate::study::versus::{report::number, upstreams::Upstreams};
+use weir_load::units::Rate;
 
 /// Time that each answer of the server takes.
 const DELAY: Duration = Duration::from_millis(20);

@@ -18,8 +18,8 @@ use crate::{
         process::{find, pinned},
         wrk::Wrk,
     },
-    units::Rate,
 };
+use weir_load::units::Rate;
 
 /// A generator.
 #[derive(Debug, Clone)]

@@ -18,18 +18,19 @@ use super::{
 };
 use crate::{
     exit::{Exit, Usage},
-    host::machine::{Cores, Machine},
     results::ceiling::Way,
-    scenario::Engine,
-    stdio,
     study::versus::{
         order::{Spread, interleaved},
         report::number,
         upstreams::{Source, Upstreams},
         wrk::Wrk,
     },
-    units::Rate,
 };
+use weir_lab::{
+    host::machine::{Cores, Machine},
+    stdio,
+};
+use weir_load::{scenario::Engine, units::Rate};
 
 /// Compare load generators: the wire and session engines, wrk, and those of hey, h2load and Locust
 /// that are installed.

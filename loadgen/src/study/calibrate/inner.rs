@@ -5,9 +5,9 @@ use std::{net::SocketAddr, sync::Arc};
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::{
+use crate::results::ceiling::Way;
+use weir_load::{
     progress::NoProgress,
-    results::ceiling::Way,
     run::{self, RunOptions},
     scenario::Scenario,
     stop::StopToken,

@@ -9,15 +9,19 @@ use serde::Serialize;
 use super::engines::until_interrupted;
 use crate::{
     exit::{Exit, Usage},
-    host::machine::{Cores, Machine},
-    progress::{NoProgress, Phase, Progress, Tick, Watched},
     results::ceiling::{Way, share},
-    run::{self, Outcome, RunOptions},
-    sample::{Sampler, estimate_growth},
-    scenario::{Engine, Scenario},
-    stdio,
-    stop::StopToken,
     study::versus::upstreams::{Source, Upstreams},
+};
+use weir_lab::{
+    host::machine::{Cores, Machine},
+    sample::{Sampler, estimate_growth},
+    stdio,
+};
+use weir_load::{
+    progress::{NoProgress, Phase, Progress, Tick, Watched},
+    run::{self, Outcome, RunOptions},
+    scenario::{Engine, Scenario},
+    stop::StopToken,
     summary::{Summary, Verdict},
     target::Target,
     units::{Rate, format_duration, parse_duration},
@@ -312,7 +316,7 @@ fn memory(samples: &Samples, duration_s: f64) -> Memory {
         .map(|(t, _, rss)| (*t, *rss as f64))
         .collect();
     let growth = estimate_growth(&series, Duration::from_secs_f64(duration_s.max(0.0)));
-    let per_hour = |value: fn(&crate::sample::GrowthEstimate) -> f64| {
+    let per_hour = |value: fn(&weir_lab::sample::GrowthEstimate) -> f64| {
         growth.as_ref().map(|growth| value(growth) * HOUR_S)
     };
     Memory {

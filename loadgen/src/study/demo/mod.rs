@@ -18,14 +18,18 @@ use crate::{
     page::{
         ComparisonRecord, RunCard, RunTuning, ScalingRecord, ScenarioOverhead, write_comparison,
     },
-    provenance::{Commit, Provenance},
     results::{RunFolder, now_utc, write_latest},
-    scenario::{Overrides, Scenario},
-    stdio,
-    stop::StopToken,
     study::scaling::{ScalingPlan, measure_scaling},
-    topology::{TopologyError, TopologySpec},
     view::LiveProgress,
+};
+use weir_lab::{
+    provenance::{Commit, Provenance},
+    stdio,
+    topology::{TopologyError, TopologySpec},
+};
+use weir_load::{
+    scenario::{Overrides, Scenario},
+    stop::StopToken,
 };
 
 /// The documented profile, and the one that can reach the documented rate.
@@ -294,7 +298,7 @@ fn overall(runs: &[Measured], scaling: &ScalingRecord) -> Gate {
         .unwrap_or(Gate::Invalid);
     let grows = scaling.efficiency >= LEAST_EFFICIENCY;
     let scaling = match scaling.validity.verdict {
-        crate::summary::Verdict::Invalid => Gate::Invalid,
+        weir_load::summary::Verdict::Invalid => Gate::Invalid,
         _ if grows => Gate::Passed,
         _ => Gate::Failed,
     };

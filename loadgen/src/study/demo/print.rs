@@ -11,12 +11,10 @@ use crate::{
     measure::Measured,
     page::ScenarioOverhead,
     results::Overhead,
-    stdio,
-    summary::Verdict,
     text::{plain_table, wrapped},
-    topology::TopologySpec,
-    units::milliseconds,
 };
+use weir_lab::{stdio, topology::TopologySpec};
+use weir_load::{summary::Verdict, units::milliseconds};
 
 /// Before the first run.
 pub(super) fn opening(

@@ -13,14 +13,18 @@ use crate::{
     exit::Usage,
     judge::{Row, gate},
     measure::{Setup, side::Side},
-    provenance::Provenance,
     results::{RunFolder, now_utc},
-    scenario::Scenario,
     stats::estimate,
+    view::lines_unless,
+};
+use weir_lab::{
+    provenance::Provenance,
+    topology::{TopologyError, TopologySpec},
+};
+use weir_load::{
+    scenario::Scenario,
     stop::StopToken,
     summary::{Latency, ProcessSummary, Reasons, Summary},
-    topology::{TopologyError, TopologySpec},
-    view::lines_unless,
 };
 
 /// Seed of the resampling: the same pairs give the same interval.

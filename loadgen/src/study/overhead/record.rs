@@ -2,12 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    judge::{Row, Status},
-    provenance::Provenance,
-    summary::Validity,
-    topology::record::TopologyRecord,
-};
+use crate::judge::{Row, Status};
+use weir_lab::{provenance::Provenance, topology::record::TopologyRecord};
+use weir_load::summary::Validity;
 
 /// What the proxy may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -26,14 +26,18 @@ use crate::{
         MeasureError, Setup,
         side::{Side, run_watched},
     },
-    progress::{Progress, Tick, Watched},
-    provenance::Provenance,
-    record::SecondRow,
     results::now_utc,
+};
+use weir_lab::{
+    provenance::Provenance,
+    topology::{Topology, TopologyError, TopologySpec},
+};
+use weir_load::{
+    progress::{Progress, Tick, Watched},
+    record::SecondRow,
     scenario::{Overrides, Scenario},
     stop::StopToken,
     summary::Verdict,
-    topology::{Topology, TopologyError, TopologySpec},
 };
 
 /// Pause between two looks at the restarted replica: the resolution of "serves again".

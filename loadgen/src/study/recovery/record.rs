@@ -4,12 +4,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    judge::{Row, Status},
-    provenance::Provenance,
-    summary::{Failure, Latency, Summary, Validity},
-    topology::record::TopologyRecord,
-};
+use crate::judge::{Row, Status};
+use weir_lab::{provenance::Provenance, topology::record::TopologyRecord};
+use weir_load::summary::{Failure, Latency, Summary, Validity};
 
 /// What is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -9,7 +9,8 @@ use std::{
 use serde::Serialize;
 use tokio::runtime::Runtime;
 
-use crate::{stop::StopToken, topology::TopologyError};
+use weir_lab::topology::TopologyError;
+use weir_load::stop::StopToken;
 
 /// Which proxy is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]

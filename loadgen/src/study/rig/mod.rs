@@ -34,7 +34,7 @@ use self::{
     nginx::Nginx,
     parts::{Proxy, Replica},
 };
-use crate::topology::{TopologyError, Tuning};
+use weir_lab::topology::{TopologyError, Tuning};
 
 /// Time to live of an override: what a killed generator leaves behind ends after this.
 pub const OVERRIDE_TTL: Duration = Duration::from_secs(30);
@@ -63,7 +63,7 @@ pub struct Capacity {
     /// Requests that it serves at once.
     pub slots: u32,
     /// Time that each holds its slot.
-    #[serde(serialize_with = "crate::units::as_text::duration")]
+    #[serde(serialize_with = "weir_load::units::as_text::duration")]
     pub service_time: Duration,
 }
 

@@ -3,10 +3,8 @@
 use std::{net::SocketAddr, path::Path, time::Duration};
 
 use super::{Lab, RigError, RigSpec, config, haproxy::Haproxy, nginx::Nginx};
-use crate::{
-    study::rig::client::Connection,
-    topology::{Child, TopologyError, find_weir},
-};
+use crate::study::rig::client::Connection;
+use weir_lab::topology::{Child, TopologyError, find_weir};
 
 /// How long a child may take to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -49,7 +47,7 @@ impl Replica {
                 "--slots".to_owned(),
                 capacity.slots.to_string(),
                 "--service-time".to_owned(),
-                crate::units::format_duration(capacity.service_time),
+                weir_load::units::format_duration(capacity.service_time),
             ]),
         }
         let mut child = Child::start(&name, own, &arguments, folder)?;

@@ -12,14 +12,16 @@ use crate::{
     measure::{MeasureError, Setup, apply_tuning, places},
     page::{ScalingPair, ScalingRecord},
     results::{FolderError, RunFolder},
+    stats::student,
+    view::LiveProgress,
+};
+use weir_lab::topology::{Topology, TopologyError, TopologySpec, Tuning};
+use weir_load::{
     run::{RunError, drive},
     scenario::{Closed, Engine, Load, Scenario, ThinkTime},
-    stats::student,
     stop::StopToken,
     summary::{Reasons, Validity, Verdict},
     target::Target,
-    topology::{Topology, TopologyError, TopologySpec, Tuning},
-    view::LiveProgress,
 };
 
 /// Requests in flight for each slot of the larger topology: slots busy, and as many waiting again,
@@ -78,7 +80,7 @@ pub enum ScalingError {
     Folder(#[from] FolderError),
     /// A scenario file.
     #[error(transparent)]
-    Scenario(#[from] crate::scenario::ScenarioError),
+    Scenario(#[from] weir_load::scenario::ScenarioError),
     /// Anything else of a measurement.
     #[error(transparent)]
     Measure(#[from] MeasureError),

@@ -6,7 +6,8 @@ use super::super::{
     pairs::Pair,
     rig::{Capacity, ProxyKind},
 };
-use crate::{host::machine::Machine, stats::Fit};
+use crate::stats::Fit;
+use weir_lab::host::machine::Machine;
 
 /// Everything that was measured.
 #[derive(Debug, Clone, Serialize)]

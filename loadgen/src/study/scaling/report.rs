@@ -15,9 +15,9 @@ use crate::{
         chart::{Axis, Ink, Plot, Series, Shape},
         document::{Document, Part, Tone},
     },
-    provenance::Provenance,
     text::{plain_table, wrapped},
 };
+use weir_lab::provenance::Provenance;
 
 /// An interval of the efficiency whose ends are farther apart than this factor supports nothing.
 const TOO_WIDE: f64 = 1.5;

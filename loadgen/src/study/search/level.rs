@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Over;
-use crate::{
+use weir_load::{
     scenario::{Arrivals, Closed, Load, Open, Scenario, Stage, ThinkTime},
     units::Rate,
 };

@@ -15,7 +15,8 @@ pub use self::{
     finder::{Bounds, Finder, Found, Limit, Purpose, Reading, Step},
     record::{Answer, FILE, Figures, Over, ProbeRecord, Procedure, SearchRecord, served, word},
 };
-use crate::{judge::Status, measure::Probed, summary::Verdict, units::percent};
+use crate::{judge::Status, measure::Probed};
+use weir_load::{summary::Verdict, units::percent};
 
 /// Reads a probe: an invalid one says nothing about the target, whatever its figures; otherwise
 /// every rule must be met, and at least `least_served` of the intended requests answered well.

@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::finder::{Found, Limit, Purpose, Reading};
-use crate::{
+use weir_lab::{
     provenance::Provenance,
-    summary::{Summary, Verdict},
     topology::record::{TopologyRecord, TuningRecord},
 };
+use weir_load::summary::{Summary, Verdict};
 
 /// Name of the file in the folder of a search.
 pub const FILE: &str = "search.json";
@@ -91,7 +91,7 @@ impl Over {
     #[must_use]
     pub fn level(self, level: f64) -> String {
         match self {
-            Self::Rate => format!("{}/s", crate::units::rounded(level)),
+            Self::Rate => format!("{}/s", weir_load::units::rounded(level)),
             Self::Users => format!("{level:.0} users"),
             Self::Connections => format!("{level:.0} connections"),
         }

@@ -8,13 +8,14 @@ use crate::{
     exit::Usage,
     judge::Thresholds,
     measure::{Keep, Order, Setup, Subject, setup_args::EngineName},
-    provenance::Commit,
     results::RunFolder,
+};
+use weir_lab::{provenance::Commit, topology::TopologySpec};
+use weir_load::{
     run::RunOptions,
     scenario::{Engine, Overrides, Scenario},
     stop::StopToken,
     target::Target,
-    topology::TopologySpec,
 };
 
 /// Arguments that say what is driven and where results go.

@@ -5,7 +5,7 @@ use std::{fs, path::Path, time::Duration};
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use crate::{
+use weir_load::{
     scenario::Scenario,
     units::{format_duration, parse_duration},
 };
@@ -182,7 +182,7 @@ impl RawSuite {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::scenario::Load;
+    use weir_load::scenario::Load;
 
     #[test]
     fn the_suite_that_is_built_in_is_the_documented_one() {

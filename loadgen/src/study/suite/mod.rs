@@ -10,12 +10,11 @@ pub use record::{SuiteRecord, TestRecord};
 use crate::{
     judge::bands::Bands,
     measure::{MeasureError, Setup, side::Side},
-    provenance::Provenance,
     results::{RunFolder, now_utc},
-    stop::StopToken,
-    topology::TopologyError,
     view::lines_unless,
 };
+use weir_lab::{provenance::Provenance, topology::TopologyError};
+use weir_load::stop::StopToken;
 
 /// Runs every test of a suite; the summary of each goes to `folder`.
 ///

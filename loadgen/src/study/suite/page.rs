@@ -8,6 +8,8 @@ use crate::{
         chart::{Axis, Ink, Plot, Series, Shape},
         document::{Document, Part, Tone},
     },
+};
+use weir_load::{
     summary::{Latency, Verdict},
     units::milliseconds,
 };

@@ -5,11 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::Test;
 use crate::{
     judge::bands::{BandRow, Bands},
-    provenance::Provenance,
     study::recovery::RecoveryRecord,
-    summary::{Failure, Latency, Model, Summary, Validity, Verdict},
-    topology::record::TopologyRecord,
 };
+use weir_lab::{provenance::Provenance, topology::record::TopologyRecord};
+use weir_load::summary::{Failure, Latency, Model, Summary, Validity, Verdict};
 
 /// What `suite.json` holds.
 #[derive(Debug, Clone, Serialize, Deserialize)]

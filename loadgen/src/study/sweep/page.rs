@@ -7,6 +7,8 @@ use crate::{
         chart::{Axis, Ink, Plot, Point, Series, Shape},
     },
     study::search::Over,
+};
+use weir_load::{
     summary::Verdict,
     units::{milliseconds, percent, rounded},
 };

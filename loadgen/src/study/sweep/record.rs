@@ -4,12 +4,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    provenance::Provenance,
     stats::{Point, fit},
     study::search::{Figures, Over},
-    summary::Verdict,
+};
+use weir_lab::{
+    provenance::Provenance,
     topology::record::{TopologyRecord, TuningRecord},
 };
+use weir_load::summary::Verdict;
 
 /// Name of the file in the folder of a sweep.
 pub const FILE: &str = "sweep.json";

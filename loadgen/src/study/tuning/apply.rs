@@ -30,20 +30,20 @@ pub(crate) fn offer(admin: SocketAddr, patch: &Value, yes: bool) -> anyhow::Resu
         .block_on(client.patch_settings_on(patch, &terms(true, None)))
         .context("the proxy does not take the confirmed values")?;
     if shown.diff.is_empty() {
-        crate::stdio::say(format_args!(
+        weir_lab::stdio::say(format_args!(
             "the proxy at {admin} has all confirmed values already"
         ));
         return Ok(false);
     }
-    crate::stdio::say(format_args!("\nConfirmed values for the proxy at {admin}:"));
+    weir_lab::stdio::say(format_args!("\nConfirmed values for the proxy at {admin}:"));
     for change in &shown.diff {
-        crate::stdio::say(format_args!(
+        weir_lab::stdio::say(format_args!(
             "  {}: {} → {}",
             change.path, change.old, change.new
         ));
     }
     if !yes && !confirmed()? {
-        crate::stdio::say(format_args!("nothing was changed"));
+        weir_lab::stdio::say(format_args!("nothing was changed"));
         return Ok(false);
     }
     // Only what was shown: a change by somebody else in between makes it fail (412).
@@ -53,11 +53,11 @@ pub(crate) fn offer(admin: SocketAddr, patch: &Value, yes: bool) -> anyhow::Resu
     let saved = runtime
         .block_on(client.save(&terms(false, Some(changed.revision))))
         .context("the values are in force, but could not be saved to the proxy's file")?;
-    crate::stdio::say(format_args!(
+    weir_lab::stdio::say(format_args!(
         "in force as revision {}, saved to {}:",
         saved.revision, saved.file
     ));
-    let _ = crate::stdio::text(format_args!("{}", saved.text_diff));
+    let _ = weir_lab::stdio::text(format_args!("{}", saved.text_diff));
     Ok(true)
 }
 
@@ -65,7 +65,7 @@ fn confirmed() -> anyhow::Result<bool> {
     if !std::io::stdin().is_terminal() {
         bail!("nobody can be asked here: add --yes to apply without a question");
     }
-    let _ = crate::stdio::text(format_args!("Apply and save? [y/N] "));
+    let _ = weir_lab::stdio::text(format_args!("Apply and save? [y/N] "));
     std::io::stdout().flush()?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;

@@ -11,14 +11,13 @@ use super::{
 };
 use crate::{
     results::ceiling::{Calibration, Way, stored},
-    scenario::Engine,
     stats::{Goal, detectable_effect, estimate, pairs_needed, upper_deviation},
     study::{
         pairs::{Direction, Pair, Side, interleave},
         rig::{Lab, Rig, RigError},
     },
-    units::format_duration,
 };
+use weir_load::{scenario::Engine, units::format_duration};
 
 use super::workload::Span;
 

@@ -8,8 +8,8 @@ use super::{limiter::Bucket, print::percent, record::Row};
 use crate::{
     judge::Thresholds,
     lint::{Facts, Finding, lint},
-    scenario::Scenario,
 };
+use weir_load::scenario::Scenario;
 
 /// The documented proxy, as far as a row is about it.
 const PROXY: &str = r#"

@@ -10,13 +10,11 @@ use super::{
     quantity::Quantity,
     workload::Workload,
 };
-use crate::{
-    scenario::locate::{Step, display, line_column, offset_of, path_at},
-    study::{
-        pairs::Direction,
-        rig::{base::patch, base_settings},
-    },
+use crate::study::{
+    pairs::Direction,
+    rig::{base::patch, base_settings},
 };
+use weir_load::scenario::locate::{Step, display, line_column, offset_of, path_at};
 
 /// Most claims of one file.
 const MOST_CLAIMS: usize = 64;

@@ -7,13 +7,11 @@ use super::{
     verdict::Verdict,
     workload::Measures,
 };
-use crate::{
-    page::{
-        PageError,
-        document::{Document, Part, Tone},
-    },
-    provenance::Provenance,
+use crate::page::{
+    PageError,
+    document::{Document, Part, Tone},
 };
+use weir_lab::provenance::Provenance;
 
 /// Makes the page.
 ///

@@ -23,7 +23,7 @@ const MOST_PAIRS: usize = 60;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Plan {
     /// Time in all.
-    #[serde(serialize_with = "crate::units::as_text::duration")]
+    #[serde(serialize_with = "weir_load::units::as_text::duration")]
     pub budget: Duration,
     /// Shorter trials, and times of settings a tenth of theirs.
     pub quick: bool,

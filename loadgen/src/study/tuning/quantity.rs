@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use crate::units::{format_duration, parse_duration};
+use weir_load::units::{format_duration, parse_duration};
 
 /// A value of a setting that has an order: a number, a rate or a duration.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]

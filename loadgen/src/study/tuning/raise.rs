@@ -14,11 +14,9 @@ use nix::{
 use serde_json::{Value, json};
 
 use super::{record::RaiseCase, workload::Workload};
-use crate::{
-    stop::StopToken,
-    study::rig::{Lab, Rig, RigError, RigSpec, until},
-    topology::{Tuning, settings_of},
-};
+use crate::study::rig::{Lab, Rig, RigError, RigSpec, until};
+use weir_lab::topology::{Tuning, settings_of};
+use weir_load::stop::StopToken;
 
 /// Time to live while the endings are tried: short, so that a killed holder's raise ends soon.
 pub const SHORT_TTL: Duration = Duration::from_secs(2);
@@ -50,7 +48,7 @@ pub fn hold(
         "documented raise for a test run",
         ttl,
     )?;
-    crate::stdio::say(format_args!(
+    weir_lab::stdio::say(format_args!(
         "raised: rate 100r/s, burst 200, no delay; Ctrl-C puts it back"
     ));
     if failing {
@@ -66,7 +64,7 @@ pub fn hold(
         "not verified as put back: {}",
         record.problem
     );
-    crate::stdio::say(format_args!("put back, verified"));
+    weir_lab::stdio::say(format_args!("put back, verified"));
     Ok(())
 }
 
@@ -185,7 +183,7 @@ impl Holder {
         let mut command = Command::new(own);
         command
             .args(["tuning", "--raise", &admin.to_string(), "--raise-ttl"])
-            .arg(crate::units::format_duration(SHORT_TTL))
+            .arg(weir_load::units::format_duration(SHORT_TTL))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());

@@ -15,7 +15,6 @@ use super::{
     workload::{Line, Measures},
 };
 use crate::{
-    host::machine::Machine,
     lint::Finding,
     stats::Estimate,
     study::{
@@ -23,6 +22,7 @@ use crate::{
         rig::ProxyKind,
     },
 };
+use weir_lab::host::machine::Machine;
 
 /// The whole result.
 #[derive(Debug, Clone, Serialize)]

@@ -11,7 +11,8 @@ use std::{
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
-use crate::{exit::Usage, host::probe};
+use crate::exit::Usage;
+use weir_lab::host::probe;
 
 use super::{
     configs::{self, Features},

@@ -14,7 +14,7 @@ use super::{
     configs::Features,
     contender::{Contender, Running},
 };
-use crate::host::probe;
+use weir_lab::host::probe;
 
 /// Connections opened at the same time while the crowd builds up.
 const OPENING: usize = 32;

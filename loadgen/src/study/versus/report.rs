@@ -4,7 +4,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
 use super::{configs::Features, idle::IdleCost, measure::Turn, order::Spread, upstreams::Source};
-use crate::host::machine::{Cores, Machine};
+use weir_lab::host::machine::{Cores, Machine};
 
 /// Everything that was measured, and under which conditions.
 #[derive(Debug, Clone, Serialize)]

@@ -13,7 +13,7 @@ use super::{
     contender::free_address,
     process::{Owned, find},
 };
-use crate::host::probe;
+use weir_lab::host::probe;
 
 /// What answers behind the proxies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Serialize)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Span, Workload, poisson};
-use crate::units::format_duration;
+use weir_load::units::format_duration;
 
 /// Most requests in flight of smooth arrivals: client and upstream connections, and what chance adds,
 /// stay below the 1,024 connections of a trial's proxy.

@@ -21,10 +21,8 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{
-    study::rig::{FullQueue, Lab, Rig, RigError, RigSpec, servers_patch},
-    units::{Rate, format_duration, parse_duration},
-};
+use crate::study::rig::{FullQueue, Lab, Rig, RigError, RigSpec, servers_patch};
+use weir_load::units::{Rate, format_duration, parse_duration};
 
 /// Figures of one trial, by name.
 pub type Measures = BTreeMap<String, f64>;
@@ -66,7 +64,7 @@ impl Trial {
 pub struct Span(pub Duration);
 
 impl TryFrom<String> for Span {
-    type Error = crate::units::UnitError;
+    type Error = weir_load::units::UnitError;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         parse_duration(&text).map(Self)

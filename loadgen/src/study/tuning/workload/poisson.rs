@@ -12,13 +12,13 @@ use super::{
     Trial,
     tools::{ANSWER_WITHIN, open, quantile_ms},
 };
-use crate::{
+use crate::study::rig::{
+    Lab, Rig, RigError,
+    client::{Asked, Connection},
+};
+use weir_load::{
     scenario::{Arrivals, Open, Stage},
     schedule::{ArrivalPacer, Pacer as _},
-    study::rig::{
-        Lab, Rig, RigError,
-        client::{Asked, Connection},
-    },
     units::Rate,
 };
 

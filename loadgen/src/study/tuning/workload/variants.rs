@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Span, Workload};
-use crate::units::{Rate, format_duration};
+use weir_load::units::{Rate, format_duration};
 
 /// Relative slowdown of a positive control.
 const SLOWED: f64 = 0.08;
