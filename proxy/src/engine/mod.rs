@@ -30,6 +30,7 @@ mod shared;
 mod slots;
 mod snapshot;
 mod stream;
+mod turn;
 mod upstream;
 mod wire;
 

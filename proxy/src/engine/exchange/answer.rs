@@ -9,7 +9,7 @@ use weir_http1::{Asked, Framing, Name, ResponseHead};
 use super::super::clock;
 use super::super::downstream::{AnswerBody, AnswerHead, reason_of};
 use super::super::forward::plain_trailers;
-use super::turn::Turn;
+use super::super::turn::Turn;
 use super::{Exchange, Failure};
 use crate::compress::{Gzip, accepts_gzip, is_compressible};
 

@@ -8,7 +8,6 @@
 mod answer;
 mod stall;
 mod tunnel;
-mod turn;
 mod upload;
 
 use std::future::poll_fn;
@@ -22,10 +21,10 @@ use weir_http1::{Fields, RequestBody};
 
 use self::answer::{Answer, Encoder};
 use self::stall::Stall;
-use self::turn::Turn;
 use self::upload::Upload;
 use super::downstream::{ClientError, Downstream};
 use super::forward::{Forward, HeaderOps, write_head};
+use super::turn::Turn;
 use super::upstream::{HeadError, UpstreamConn};
 use super::wire::ReadError;
 use crate::observe::Stages;

@@ -11,10 +11,10 @@ use std::time::Instant;
 use weir_api::settings::Timeouts;
 
 use super::super::downstream::Downstream;
+use super::super::turn::Turn;
 use super::super::upstream::UpstreamConn;
 use super::Progress;
 use super::stall::Stall;
-use super::turn::Turn;
 
 /// How far one direction is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

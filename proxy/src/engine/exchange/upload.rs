@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::super::forward::plain_trailers;
-use super::turn::Turn;
+use super::super::turn::Turn;
 use super::{Exchange, Failure};
 
 /// How far the request is.
