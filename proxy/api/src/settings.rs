@@ -115,6 +115,8 @@ pub struct ClientLimits {
     pub max_body: ByteSize,
     /// Largest request header; a larger one is answered with 431.
     pub max_header: ByteSize,
+    /// Most requests at once on an HTTP/2 connection (nginx: `http2_max_concurrent_streams`).
+    pub max_streams: u32,
     /// Proxies whose `X-Forwarded-For` is believed, as CIDR ranges (nginx: `set_real_ip_from`).
     #[serde(with = "networks")]
     pub trusted_proxies: Vec<ipnet::IpNet>,

@@ -143,9 +143,9 @@ impl RequestHead {
 
     /// The protocols that the client offers to switch to: those in `Upgrade`, if `Connection` names it
     /// and the message has no body. HTTP/2 is never among them: no proxy may ask for it (RFC 9113
-    /// section 3.1).
+    /// section 3.1). A client of HTTP/2 cannot send these fields; its extended CONNECT is put in their words (RFC 8441).
     pub fn upgrades(&self) -> impl Iterator<Item = &[u8]> {
-        let asked = self.version == Version::Http11
+        let asked = self.is_modern()
             && matches!(self.body, RequestBody::None | RequestBody::Length(0))
             && self.fields.has(Name::Upgrade)
             && self.fields.has_token(Name::Connection, b"upgrade");

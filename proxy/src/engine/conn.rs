@@ -6,15 +6,19 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
 use bytes::Buf as _;
+use weir_api::config::Listener;
 use weir_http1::{HeadError, RequestHead, RequestParser};
 
 use super::call::Fate;
+use super::conn_http2::serve_http2;
 use super::downstream::Downstream;
 use super::downstream::http1::{After, Session};
+use super::downstream::http2::PREFACE;
 use super::linger;
 use super::peer::Peer;
 use super::request::{Arrival, serve};
@@ -22,21 +26,101 @@ use super::respond::Own;
 use super::shared::Shared;
 use super::wire::{Socket, Timer, Wire};
 
+/// What may be spoken on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocols {
+    /// HTTP/1.
+    Http1,
+    /// HTTP/2 if the client begins with its preface, else HTTP/1.
+    Either,
+    /// HTTP/2.
+    Http2,
+}
+
+/// What a client has begun with.
+enum Begun {
+    Http1,
+    Http2,
+    Closed,
+}
+
+// === impl Protocols ===
+
+impl Protocols {
+    /// Those of a listener in the clear.
+    pub(super) fn of(listener: &Listener) -> Self {
+        match listener.h2c {
+            true => Self::Either,
+            false => Self::Http1,
+        }
+    }
+}
+
 /// Serves the requests of a connection that has been admitted, until it closes.
-pub(super) async fn serve_client(shared: &Shared, socket: impl Into<Socket>, peer: &Peer) {
+///
+/// `clear`: what may be spoken on it if it is in the clear. With TLS it has been agreed on.
+pub(super) async fn serve_client(
+    shared: &Arc<Shared>,
+    socket: impl Into<Socket>,
+    peer: Peer,
+    clear: Protocols,
+) {
+    let protocols = match &peer.tls {
+        Some(secure) if secure.http2 => Protocols::Http2,
+        Some(_) => Protocols::Http1,
+        None => clear,
+    };
     let mut wire = Wire::new(socket);
     let mut timer = Timer::default();
     let mut fresh = true;
+    if protocols == Protocols::Http2 {
+        Box::pin(serve_http2(shared, wire, timer, peer)).await;
+        return;
+    }
     loop {
         if wire.input.is_empty() && !first_bytes(shared, &mut wire, &mut timer, fresh).await {
             return;
         }
+        if fresh && protocols == Protocols::Either {
+            match begun(shared, &mut wire, &mut timer).await {
+                Begun::Http1 => {}
+                Begun::Http2 => {
+                    Box::pin(serve_http2(shared, wire, timer, peer)).await;
+                    return;
+                }
+                Begun::Closed => return,
+            }
+        }
         // Boxed, so that an idle connection does not carry the room of a busy one.
-        match Box::pin(one_request(shared, wire, timer, peer)).await {
+        match Box::pin(one_request(shared, wire, timer, &peer)).await {
             Some((next, its_timer)) => (wire, timer) = (next, its_timer),
             None => return,
         }
         fresh = false;
+    }
+}
+
+/// Reads until the preface of HTTP/2 is complete, or something else has begun.
+async fn begun(shared: &Shared, wire: &mut Wire, timer: &mut Timer) -> Begun {
+    let limit = shared.snapshot.load().settings.timeouts.client_header;
+    let deadline = Instant::now() + limit;
+    loop {
+        if wire.input.starts_with(PREFACE) {
+            return Begun::Http2;
+        }
+        if !PREFACE.starts_with(&wire.input) {
+            return Begun::Http1;
+        }
+        let more = poll_fn(|cx| {
+            let read = wire.poll_fill(cx);
+            if read.is_ready() {
+                return read.map(Some);
+            }
+            timer.poll_until(cx, deadline).map(|()| None)
+        });
+        if !matches!(more.await, Some(Ok(n)) if n > 0) {
+            return Begun::Closed;
+        }
     }
 }
 
@@ -63,7 +147,9 @@ async fn one_request(
     let session = Session::new(wire, timer, *head);
     let mut client = Downstream::Http1(Box::new(session));
     let fate = serve(shared, &mut client, arrival, peer).await;
-    let Downstream::Http1(session) = client;
+    let Downstream::Http1(session) = client else {
+        return None;
+    };
     match session.end(fate == Fate::Keep).await {
         After::Next(wire, timer) => Some((wire, timer)),
         After::Close {

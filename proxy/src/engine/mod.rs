@@ -3,7 +3,7 @@
 //! pingora provides the runtime, and what listeners need for TLS. HTTP/1 is this crate's own from byte to byte, and so is
 //! what happens between a request and its answer (see `docs/decisions/0001-engine-on-pingora-core.md`):
 //!
-//! - [`conn`]: a client connection, from admission to close; [`linger`] closes it.
+//! - [`conn`]: a client connection, from admission to close, and [`conn_http2`] if it speaks HTTP/2; [`linger`] closes it.
 //! - [`downstream`]: the interface a request is served through, and its HTTP/1 session.
 //! - [`request`] and [`call`]: one request, routed, limited, logged.
 //! - [`attempts`]: the tries at servers; [`upstream`]: connections to them.
@@ -13,6 +13,7 @@ mod attempts;
 mod call;
 mod clock;
 mod conn;
+mod conn_http2;
 mod descriptors;
 mod downstream;
 mod exchange;
@@ -46,6 +47,7 @@ use tokio::sync::Notify;
 use weir_api::config::{Config, ListenAddress};
 
 use self::descriptors::Descriptors;
+use self::downstream::http2::Flood;
 use self::listen::accept::{Accepting, Acceptors};
 pub use self::listen::{BindError, Claim, ListenSocket, handover};
 use self::listen::{Listeners, Terms};
@@ -131,6 +133,9 @@ impl Engine {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             n => n,
         };
+        for flood in Flood::ALL {
+            metrics.http2.name(flood.as_str());
+        }
         let descriptors = Descriptors::raise(threads, config.listeners.len());
         descriptors.compare(first.settings.connections.max);
         let shared = Arc::new(Shared {
@@ -145,6 +150,7 @@ impl Engine {
             connector: Connector::new(),
             ids: RequestIds::new(),
             draining: AtomicBool::new(false),
+            drain: Notify::new(),
             closing: AtomicBool::new(false),
         });
         // Without work stealing a connection stays on one thread, and so does its memory.
@@ -196,7 +202,7 @@ impl Engine {
 
     /// Leaves further connections to a process that shares the sockets. They stay open.
     pub fn stop_accepting(&self) {
-        self.shared.draining.store(true, Ordering::Release);
+        self.shared.begin_draining();
         self.acceptors.close(Accepting::HandedOver);
         self.listeners.lock().leave_files();
     }
@@ -280,7 +286,7 @@ impl Engine {
     /// Closes the listening sockets: clients are refused, unless another process shares them. Those that are in the
     /// queue of a socket which is not shared are still served.
     pub fn close_listeners(&self) {
-        self.shared.draining.store(true, Ordering::Release);
+        self.shared.begin_draining();
         self.acceptors.close(Accepting::Closing);
         *self.listeners.lock() = Listeners::default();
     }

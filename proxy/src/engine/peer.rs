@@ -11,6 +11,9 @@ use crate::tls::ClientIdentity;
 /// The address of whoever connects to a Unix socket: somebody on this machine.
 pub(super) const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
+/// HTTP/2 as ALPN calls it (RFC 9113 section 3.2).
+const ALPN_HTTP2: &[u8] = b"h2";
+
 /// Who is at the other end, as far as the connection itself tells.
 #[derive(Debug)]
 pub(super) struct Peer {
@@ -35,6 +38,8 @@ pub(super) struct Secure {
     pub(super) identity: Option<ClientIdentity>,
     /// Whether an earlier session goes on.
     pub(super) resumed: bool,
+    /// Whether HTTP/2 was agreed on (ALPN).
+    pub(super) http2: bool,
 }
 
 impl Peer {
@@ -81,6 +86,7 @@ impl Secure {
                 .unwrap_or("unknown"),
             server_name: session.server_name().map(Box::from),
             identity: shown.and_then(ClientIdentity::of),
+            http2: session.alpn_protocol() == Some(ALPN_HTTP2),
             resumed: session.handshake_kind() == Some(HandshakeKind::Resumed),
         }
     }

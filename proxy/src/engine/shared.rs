@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -38,6 +38,8 @@ pub(super) struct Shared {
     pub(super) ids: RequestIds,
     /// The process is about to end: connections close after their next answer.
     pub(super) draining: AtomicBool,
+    /// Tells those who do not look at `draining` with each answer.
+    pub(super) drain: Notify,
     /// Idle connections close now.
     pub(super) closing: AtomicBool,
 }
@@ -59,6 +61,12 @@ impl Shared {
             Ok(next) => self.put_in_force(next),
             Err(e) => tracing::error!(error = %e, "cannot follow a change of addresses"),
         }
+    }
+
+    /// Connections close from now on.
+    pub(super) fn begin_draining(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.drain.notify_waiters();
     }
 
     fn put_in_force(&self, next: Snapshot) {

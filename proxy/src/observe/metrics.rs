@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::check_metrics::CheckMetrics;
+use super::http2_metrics::Http2Metrics;
 use super::name_metrics::NameMetrics;
 use super::process::ProcessMetrics;
 use super::tls_metrics::TlsMetrics;
@@ -39,6 +40,8 @@ pub struct Metrics {
     server_in_flight: IntGaugeVec,
     /// Health checks.
     pub checks: CheckMetrics,
+    /// HTTP/2 from clients.
+    pub http2: Http2Metrics,
     /// Look-ups of servers' names.
     pub names: NameMetrics,
     /// TLS and the PROXY protocol.
@@ -195,6 +198,7 @@ impl Metrics {
                 &["upstream", "server"],
             )?,
             checks: CheckMetrics::new(r)?,
+            http2: Http2Metrics::new(r)?,
             names: NameMetrics::new(r)?,
             tls: TlsMetrics::new(r)?,
             connections: gauges(

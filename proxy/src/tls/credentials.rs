@@ -12,9 +12,6 @@ use weir_api::settings::{Path, Problem, Problems};
 use super::{Alpn, ClientTls, Refreshed, ServerTls, TlsProblems};
 use crate::observe::tls_metrics::TlsMetrics;
 
-/// Whether listeners offer HTTP/2 (ALPN `h2`).
-const OFFER_HTTP2: Alpn = Alpn::Http1;
-
 /// TLS of each upstream that has it, by name.
 pub type Upstreams = BTreeMap<String, Arc<ClientTls>>;
 
@@ -37,7 +34,7 @@ impl Credentials {
         let mut problems = Vec::new();
         let mut listeners = Vec::new();
         for (n, listener) in config.listeners.iter().enumerate() {
-            let load = |table| ServerTls::load(table, &config.folder, OFFER_HTTP2, now);
+            let load = |table| ServerTls::load(table, &config.folder, alpn(listener), now);
             let loaded = listener.tls.as_ref().map(load).transpose();
             let loaded = loaded.unwrap_or_else(|found| {
                 problems.extend(at(&found, &listener_at(n)));
@@ -101,7 +98,7 @@ impl Credentials {
         let mut problems = Vec::new();
         for (n, listener) in listeners.iter().enumerate() {
             if let Some(table) = &listener.tls
-                && let Err(found) = ServerTls::load(table, &self.folder, OFFER_HTTP2, now())
+                && let Err(found) = ServerTls::load(table, &self.folder, alpn(listener), now())
             {
                 problems.extend(at(&found, &listener_at(n)));
             }
@@ -199,6 +196,14 @@ fn at(found: &TlsProblems, place: &Path) -> Vec<Problem> {
 }
 
 /// Seconds since 1970.
+/// What a listener offers.
+fn alpn(listener: &Listener) -> Alpn {
+    match listener.http2 {
+        true => Alpn::Http2,
+        false => Alpn::Http1,
+    }
+}
+
 fn now() -> i64 {
     let since = SystemTime::UNIX_EPOCH.elapsed();
     since.map_or(0, |since| {

@@ -24,10 +24,20 @@ pub struct Listener {
     /// TLS; none: in the clear (nginx: `listen … ssl`).
     #[serde(default)]
     pub tls: Option<ListenerTls>,
+    /// Whether HTTP/2 is offered with TLS, by ALPN (nginx: `http2`).
+    #[serde(default = "yes")]
+    pub http2: bool,
+    /// Whether clients may speak HTTP/2 in the clear, with prior knowledge (nginx: `http2`); never with TLS.
+    #[serde(default)]
+    pub h2c: bool,
     /// Whether connections begin with a PROXY protocol header, taken from `client.trusted_proxies` only (nginx:
     /// `listen … proxy_protocol`).
     #[serde(default)]
     pub proxy_protocol: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// Where a listener listens.

@@ -132,6 +132,13 @@ static CLIENT: Table = Table {
         )
         .or("\"32KiB\"")
         .nginx("large_client_header_buffers"),
+        Field::one(
+            "max_streams",
+            Kind::Int(1, 10_000),
+            "Most requests at once on an HTTP/2 connection; further ones are refused with REFUSED_STREAM.",
+        )
+        .or("128")
+        .nginx("http2_max_concurrent_streams"),
         Field::list(
             "trusted_proxies",
             Kind::Text(text::CIDR),

@@ -157,6 +157,17 @@ pub(super) fn admin(admin: &Object, path: &Path, problems: &mut Vec<Problem>) {
     }
 }
 
+/// HTTP/2 is agreed on in the handshake of TLS; prior knowledge is for connections in the clear.
+pub(super) fn listener(listener: &Object, path: &Path, problems: &mut Vec<Problem>) {
+    if listener.get("h2c") == Some(&Value::Bool(true)) && listener.contains_key("tls") {
+        problems.push(Problem::new(
+            path.key("h2c"),
+            "h2c is HTTP/2 in the clear, and this listener has tls",
+            "either tls, where HTTP/2 is offered anyway (http2 = true), or h2c = true on a listener without tls",
+        ));
+    }
+}
+
 /// Listeners differ, and routes name upstreams and rate limits that exist.
 pub(super) fn file(file: &Object, path: &Path, problems: &mut Vec<Problem>) {
     listeners(file, path, problems);

@@ -96,6 +96,11 @@ fn both_ends_of_a_range_are_in_it() {
             [json!("0s"), json!("601s")],
         ),
         (
+            "/client/max_streams",
+            [json!(1), json!(10_000)],
+            [json!(0), json!(10_001)],
+        ),
+        (
             "/client/max_header",
             [json!("1k"), json!("1m")],
             [json!(1023), json!("2MiB")],

@@ -20,7 +20,22 @@ pub(super) static LISTENER: Table = Table {
         )
         .nginx("listen … ssl")
         .applies(Applies::Reload),
-        Field::new("h2c", Shape::Later, "HTTP/2 without TLS."),
+        Field::one(
+            "http2",
+            Kind::Bool,
+            "Whether HTTP/2 is offered with `tls`, by ALPN.",
+        )
+        .or("true")
+        .nginx("http2")
+        .applies(Applies::Restart),
+        Field::one(
+            "h2c",
+            Kind::Bool,
+            "Whether clients may speak HTTP/2 in the clear, with prior knowledge; HTTP/1 is spoken beside it. Not with `tls`.",
+        )
+        .or("false")
+        .nginx("http2")
+        .applies(Applies::Restart),
         Field::one(
             "proxy_protocol",
             Kind::Bool,
@@ -30,7 +45,7 @@ pub(super) static LISTENER: Table = Table {
         .nginx("listen … proxy_protocol")
         .applies(Applies::Restart),
     ],
-    rule: None,
+    rule: Some(rules::listener),
 };
 
 static LISTENER_TLS: Table = Table {

@@ -32,6 +32,7 @@ impl Default for ClientLimits {
         Self {
             max_body: ByteSize::mib(1),
             max_header: ByteSize::kib(32),
+            max_streams: 128,
             trusted_proxies: Vec::new(),
             server_timing: false,
         }

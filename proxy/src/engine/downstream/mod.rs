@@ -24,6 +24,7 @@
 //! [`super::request::serve`] for each of its requests.
 
 pub(super) mod http1;
+pub(super) mod http2;
 
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -84,6 +85,8 @@ pub(super) fn reason_of(status: u16) -> &'static [u8] {
 pub(super) enum Downstream {
     /// On an HTTP/1 connection.
     Http1(Box<http1::Session>),
+    /// On a stream of an HTTP/2 connection.
+    Http2(Box<http2::Session>),
 }
 
 /// Passes a call on to the session of whatever version.
@@ -91,6 +94,7 @@ macro_rules! session {
     ($self:expr, $session:ident => $call:expr) => {
         match $self {
             Self::Http1($session) => $call,
+            Self::Http2($session) => $call,
         }
     };
 }
@@ -170,7 +174,10 @@ impl Downstream {
 
     /// Ready once nothing is held back here any more.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientError>> {
-        session!(self, s => s.poll_flush(cx))
+        match self {
+            Self::Http1(s) => s.poll_flush(cx),
+            Self::Http2(s) => s.poll_flush(),
+        }
     }
 
     /// Bytes written to the client so far, to tell a slow reader from one that has stopped.
@@ -185,7 +192,10 @@ impl Downstream {
 
     /// Closes our direction of a tunnel.
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientError>> {
-        session!(self, s => s.poll_shutdown(cx))
+        match self {
+            Self::Http1(s) => s.poll_shutdown(cx),
+            Self::Http2(s) => s.poll_shutdown(),
+        }
     }
 
     /// Ready once `deadline` has passed.
@@ -193,14 +203,19 @@ impl Downstream {
         session!(self, s => s.poll_until(cx, deadline))
     }
 
-    /// No further request comes on this connection.
+    /// No further request comes on this connection. One of HTTP/2 has others under way; it ends when its own
+    /// task says so.
     pub(super) fn close_after(&mut self) {
-        session!(self, s => s.close_after());
+        if let Self::Http1(s) = self {
+            s.close_after();
+        }
     }
 
     /// The connection may be used again after an answer that did not wait for the request body, if
     /// what is left of that is small; else it closes after the answer.
     pub(super) fn keep_if_small(&mut self) {
-        session!(self, s => s.keep_if_small());
+        if let Self::Http1(s) = self {
+            s.keep_if_small();
+        }
     }
 }

@@ -281,7 +281,7 @@ async fn serve(
         return;
     };
     if let Some((stream, peer)) = establish(&shared, accepted, &terms).await {
-        conn::serve_client(&shared, stream, &peer).await;
+        conn::serve_client(&shared, stream, peer, terms.protocols).await;
     }
 }
 

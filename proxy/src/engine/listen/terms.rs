@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use weir_api::config::Listener;
 
+use super::super::conn::Protocols;
 use crate::tls::ServerTls;
 
 /// The terms of one listener.
@@ -11,6 +12,8 @@ use crate::tls::ServerTls;
 pub(in crate::engine) struct Terms {
     pub(in crate::engine) tls: Option<Arc<ServerTls>>,
     pub(in crate::engine) proxy_protocol: bool,
+    /// What may be spoken in the clear.
+    pub(in crate::engine) protocols: Protocols,
 }
 
 impl Terms {
@@ -18,6 +21,7 @@ impl Terms {
         Self {
             tls,
             proxy_protocol: listener.proxy_protocol,
+            protocols: Protocols::of(listener),
         }
     }
 

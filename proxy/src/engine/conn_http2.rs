@@ -1,0 +1,417 @@
+//! A client connection that speaks HTTP/2: one task that moves its frames, accepts its streams and keeps its time
+//! limits. Each request is served by a task of its own, on the same thread.
+//!
+//! How it ends: idle for `timeouts.keepalive`, or to be closed for the sake of others, it says GOAWAY and closes;
+//! whatever the client was about to ask can safely be asked again. When the process drains, the client is told
+//! first, what it has asked by then is answered, and then the connection ends. One that breaks the rules or
+//! floods is told why and closed at once.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use h2::server::{Builder, Connection, SendResponse};
+use h2::{Reason, RecvStream};
+use http::Request;
+use parking_lot::Mutex;
+use weir_api::settings::Timeouts;
+use weir_http1::{RequestBody, RequestHead, Version};
+
+use super::downstream::Downstream;
+use super::downstream::http2::{
+    CONNECTION_WINDOW, Flood, Io, Limits, Refusal, SEND_BUFFER, STREAM_WINDOW, Session, Transport,
+    Violation, head_of,
+};
+use super::linger;
+use super::peer::Peer;
+use super::request::{Arrival, serve};
+use super::respond::Own;
+use super::shared::Shared;
+use super::wire::{Timer, Wire};
+
+/// How long a client gets to take the GOAWAY of a connection that ends.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long requests get to notice that their connection has ended.
+const LAST_STREAMS: Duration = Duration::from_secs(5);
+/// What a head may be larger than `client.max_header` for `h2`, so that it is answered and not cut off.
+const HEADER_ROOM: u32 = 16 * 1024;
+
+/// A connection as its streams know it.
+#[derive(Debug)]
+struct Link {
+    /// Requests under way.
+    active: AtomicU32,
+    /// Wakes the task of the connection when the last one has ended.
+    waker: AtomicWaker,
+}
+
+/// One request under way, until dropped.
+struct Active(Arc<Link>);
+
+/// What the task of a connection has to do something about.
+enum Event {
+    Request(Box<Request<RecvStream>>, SendResponse<Bytes>),
+    /// The connection has ended.
+    Ended(Option<h2::Error>),
+    Violation(Violation),
+    Expired(Limit),
+    /// An idle connection may have to give way.
+    Reclaimed,
+    /// The connection has become idle, or busy.
+    Turned,
+}
+
+/// A time limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Limit {
+    /// The client owes the rest of a frame or of headers.
+    Incomplete,
+    /// The client takes nothing.
+    Blocked,
+    Idle,
+    /// It has been told to go.
+    LastWords,
+}
+
+/// The task of a connection.
+struct Driver<'a> {
+    shared: &'a Arc<Shared>,
+    peer: Arc<Peer>,
+    link: Arc<Link>,
+    transport: Arc<Mutex<Transport>>,
+    timer: Timer,
+    /// Since when there has been no request under way.
+    idle: Option<Instant>,
+    /// When it was told to go at once.
+    leaving: Option<Instant>,
+}
+
+/// Serves the requests of a connection that begins with the preface of HTTP/2, until it is closed.
+pub(super) async fn serve_http2(shared: &Arc<Shared>, wire: Wire, timer: Timer, peer: Peer) {
+    let limits = {
+        let client = &shared.snapshot.load().settings.client;
+        let header = u32::try_from(client.max_header.as_u64()).unwrap_or(u32::MAX / 4);
+        Limits {
+            streams: client.max_streams,
+            header: header * 2 + HEADER_ROOM,
+        }
+    };
+    let transport = Arc::new(Mutex::new(Transport::new(wire, limits)));
+    let mut driver = Driver {
+        shared,
+        peer: Arc::new(peer),
+        link: Arc::new(Link {
+            active: AtomicU32::new(0),
+            waker: AtomicWaker::new(),
+        }),
+        transport: Arc::clone(&transport),
+        timer,
+        idle: Some(Instant::now()),
+        leaving: None,
+    };
+    shared.metrics.http2.connections.inc();
+    if let Some(connection) = driver.handshake(limits).await {
+        driver.run(connection).await;
+    }
+    driver.last_streams().await;
+    let timer = driver.timer;
+    drop(driver.transport);
+    // Nothing else has it: what `h2` had is gone with the connection.
+    if let Some(transport) = Arc::into_inner(transport) {
+        linger::close(shared, transport.into_inner().into_wire(), timer, true).await;
+    }
+}
+
+fn builder(limits: Limits) -> Builder {
+    let mut builder = Builder::new();
+    builder
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(limits.header)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buffer_size(SEND_BUFFER)
+        .enable_connect_protocol();
+    builder
+}
+
+// === impl Driver ===
+
+impl Driver<'_> {
+    /// Exchanges the first frames.
+    async fn handshake(&mut self, limits: Limits) -> Option<Connection<Io, Bytes>> {
+        let io = Io(Arc::clone(&self.transport));
+        let mut handshake = pin!(builder(limits).handshake(io));
+        let limit = self.shared.snapshot.load().settings.timeouts.client_header;
+        let deadline = Instant::now() + limit;
+        let _idle = self.shared.slots.idle();
+        poll_fn(|cx| {
+            let done = handshake.as_mut().poll(cx);
+            let flushed = self.transport.lock().poll_flush(cx);
+            match done {
+                Poll::Ready(done) => Poll::Ready(done.ok()),
+                Poll::Pending if matches!(flushed, Poll::Ready(Err(_))) => Poll::Ready(None),
+                Poll::Pending => self.timer.poll_until(cx, deadline).map(|()| None),
+            }
+        })
+        .await
+    }
+
+    /// Serves until the connection has ended.
+    async fn run(&mut self, mut connection: Connection<Io, Bytes>) {
+        let mut drain = pin!(self.shared.drain.notified());
+        drain.as_mut().enable();
+        let mut draining = self.shared.draining.load(Ordering::Acquire);
+        if draining {
+            connection.graceful_shutdown();
+        }
+        loop {
+            self.note_idle();
+            let idle = self.idle.is_some() && self.leaving.is_none();
+            let _idle = idle.then(|| self.shared.slots.idle());
+            let mut reclaim = pin!(self.shared.slots.reclaim().notified());
+            if idle {
+                reclaim.as_mut().enable();
+                if self.shared.closing.load(Ordering::Acquire) {
+                    self.leave(&mut connection, Reason::NO_ERROR);
+                    continue;
+                }
+            }
+            let event = poll_fn(|cx| {
+                if !draining && drain.as_mut().poll(cx).is_ready() {
+                    draining = true;
+                    connection.graceful_shutdown();
+                }
+                if idle && reclaim.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Event::Reclaimed);
+                }
+                self.poll(cx, &mut connection, idle)
+            });
+            match event.await {
+                Event::Turned => {}
+                Event::Reclaimed => {
+                    if self.is_unwanted() {
+                        self.leave(&mut connection, Reason::NO_ERROR);
+                    }
+                }
+                Event::Request(request, respond) => self.begin(*request, respond),
+                Event::Violation(violation) => {
+                    if let Some(flood) = violation.flood {
+                        self.flood(flood);
+                    }
+                    self.leave(&mut connection, violation.reason);
+                }
+                Event::Expired(Limit::Idle) => {
+                    self.leave(&mut connection, Reason::NO_ERROR);
+                }
+                Event::Expired(Limit::Incomplete) => {
+                    self.leave(&mut connection, Reason::ENHANCE_YOUR_CALM);
+                }
+                Event::Expired(Limit::Blocked | Limit::LastWords) => return,
+                Event::Ended(error) => {
+                    let calm = Some(Reason::ENHANCE_YOUR_CALM);
+                    if let Some(error) = error
+                        && error.is_go_away()
+                        && error.is_library()
+                        && error.reason() == calm
+                    {
+                        self.flood(Flood::Frames);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Says GOAWAY and closes, whatever is under way.
+    fn leave(&mut self, connection: &mut Connection<Io, Bytes>, reason: Reason) {
+        if self.leaving.is_none() {
+            self.leaving = Some(Instant::now());
+            connection.abrupt_shutdown(reason);
+        }
+    }
+
+    fn flood(&self, flood: Flood) {
+        self.shared.metrics.http2.flood(flood.as_str());
+        tracing::warn!(
+            client = %self.peer.address.ip(),
+            kind = flood.as_str(),
+            "HTTP/2 connection closed: too many frames that only cost"
+        );
+    }
+
+    /// Notes since when there has been no request under way.
+    fn note_idle(&mut self) {
+        match self.link.active.load(Ordering::Acquire) {
+            0 => {
+                self.idle.get_or_insert_with(Instant::now);
+            }
+            _ => self.idle = None,
+        }
+    }
+
+    /// Whether places are short, or the process ends. The shortage that a wake-up was for may be over.
+    fn is_unwanted(&self) -> bool {
+        let max = self.shared.snapshot.load().settings.connections.max;
+        self.shared.closing.load(Ordering::Acquire) || self.shared.slots.should_close(max)
+    }
+
+    /// Moves frames.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut Connection<Io, Bytes>,
+        idle: bool,
+    ) -> Poll<Event> {
+        self.link.waker.register(cx.waker());
+        let accepted = connection.poll_accept(cx);
+        let (violation, incomplete, blocked) = {
+            let mut transport = self.transport.lock();
+            // What is wrong with the socket is seen by reading from it, too.
+            let _ = transport.poll_flush(cx);
+            (
+                transport.violation(),
+                transport.incomplete_since(),
+                transport.blocked_since(),
+            )
+        };
+        match accepted {
+            Poll::Ready(Some(Ok((request, respond)))) => {
+                return Poll::Ready(Event::Request(Box::new(request), respond));
+            }
+            Poll::Ready(Some(Err(error))) => return Poll::Ready(Event::Ended(Some(error))),
+            Poll::Ready(None) => return Poll::Ready(Event::Ended(None)),
+            Poll::Pending => {}
+        }
+        if let Some(violation) = violation
+            && self.leaving.is_none()
+        {
+            return Poll::Ready(Event::Violation(violation));
+        }
+        let now_idle = self.link.active.load(Ordering::Acquire) == 0;
+        if now_idle != idle && self.leaving.is_none() {
+            return Poll::Ready(Event::Turned);
+        }
+        let limit = {
+            let snapshot = self.shared.snapshot.load();
+            self.next_limit(&snapshot.settings.timeouts, incomplete, blocked)
+        };
+        match limit {
+            Some((deadline, limit)) => self
+                .timer
+                .poll_until(cx, deadline)
+                .map(|()| Event::Expired(limit)),
+            None => Poll::Pending,
+        }
+    }
+
+    /// The time limit that runs out first.
+    fn next_limit(
+        &self,
+        timeouts: &Timeouts,
+        incomplete: Option<Instant>,
+        blocked: Option<Instant>,
+    ) -> Option<(Instant, Limit)> {
+        if let Some(leaving) = self.leaving {
+            return Some((leaving + LAST_WORDS, Limit::LastWords));
+        }
+        let limits = [
+            (incomplete, timeouts.client_header, Limit::Incomplete),
+            (blocked, timeouts.send, Limit::Blocked),
+            (self.idle, timeouts.keepalive, Limit::Idle),
+        ];
+        limits
+            .into_iter()
+            .filter_map(|(since, within, limit)| Some((since? + within, limit)))
+            .min_by_key(|(deadline, _)| *deadline)
+    }
+
+    /// Begins to serve a request.
+    fn begin(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+        let arrival = Arrival {
+            wall: SystemTime::now(),
+            at: Instant::now(),
+        };
+        let max = self.shared.snapshot.load().settings.client.max_header;
+        let (parts, recv) = request.into_parts();
+        let (head, refused) = match head_of(&parts, recv.is_end_stream(), max.as_u64()) {
+            Ok(head) => (head, None),
+            Err(refusal) => {
+                let line = format!("{} {} HTTP/2.0", parts.method, parts.uri);
+                let status = match refusal {
+                    Refusal::Malformed => 400,
+                    Refusal::Status(status) => status,
+                };
+                let id = self.shared.ids.next();
+                self.shared
+                    .log_refused(self.peer.address, status, id, line.as_bytes());
+                if refusal == Refusal::Malformed {
+                    respond.send_reset(Reason::PROTOCOL_ERROR);
+                    return;
+                }
+                let head = RequestHead::new(
+                    Version::Http2,
+                    parts.method,
+                    b"/",
+                    None,
+                    weir_http1::Fields::new(),
+                    RequestBody::None,
+                );
+                (head, Some((status, id)))
+            }
+        };
+        let mut client = Downstream::Http2(Box::new(Session::new(head, recv, respond)));
+        self.link.active.fetch_add(1, Ordering::AcqRel);
+        let active = Active(Arc::clone(&self.link));
+        let transport = Arc::downgrade(&self.transport);
+        let (shared, peer) = (Arc::clone(self.shared), Arc::clone(&self.peer));
+        tokio::spawn(async move {
+            let _active = active;
+            match refused {
+                None => {
+                    serve(&shared, &mut client, arrival, &peer).await;
+                }
+                Some((status, id)) => {
+                    let own = Own {
+                        status,
+                        id: id.as_str(),
+                        retry_after: None,
+                    };
+                    let limit = shared.snapshot.load().settings.timeouts.send;
+                    own.send(&mut client, limit).await;
+                }
+            }
+            if let Downstream::Http2(session) = client
+                && session.end()
+                && let Some(transport) = transport.upgrade()
+            {
+                transport.lock().answered();
+            }
+        });
+    }
+
+    /// Waits until the requests of a connection that has ended have noticed.
+    async fn last_streams(&mut self) {
+        let deadline = Instant::now() + LAST_STREAMS;
+        poll_fn(|cx| {
+            self.link.waker.register(cx.waker());
+            if self.link.active.load(Ordering::Acquire) == 0 {
+                return Poll::Ready(());
+            }
+            self.timer.poll_until(cx, deadline)
+        })
+        .await;
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        if self.0.active.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.waker.wake();
+        }
+    }
+}
