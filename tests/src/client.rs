@@ -153,6 +153,22 @@ impl Conn {
         self.io.buffer.drain(..length).collect()
     }
 
+    /// The same; none if the peer closes before.
+    pub async fn try_receive_exactly(&mut self, length: usize) -> Option<Vec<u8>> {
+        while self.io.buffer.len() < length {
+            if !matches!(within("bytes", self.io.fill()).await, Ok(true)) {
+                return None;
+            }
+        }
+        Some(self.io.buffer.drain(..length).collect())
+    }
+
+    /// Whether the peer has closed, as far as can be told at once. What it sent is kept.
+    pub async fn is_closed(&mut self) -> bool {
+        let now = tokio::time::timeout(Duration::ZERO, self.io.fill()).await;
+        matches!(now, Ok(Ok(false) | Err(_)))
+    }
+
     /// Waits for the peer to close, by end or by reset, and returns what came before.
     pub async fn closed(&mut self) -> Vec<u8> {
         while let Ok(true) = within("the peer to close", self.io.fill()).await {}

@@ -24,6 +24,7 @@ mod edge;
 mod fairness;
 mod headers;
 mod health;
+mod http2;
 mod keepalive;
 mod kubernetes;
 mod lifecycle;
