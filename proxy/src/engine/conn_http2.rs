@@ -135,6 +135,8 @@ fn builder(limits: Limits) -> Builder {
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER)
+        // Resets have a budget of their own; what is reset before it is accepted is within that.
+        .max_pending_accept_reset_streams(limits.streams as usize * 4)
         .enable_connect_protocol();
     builder
 }

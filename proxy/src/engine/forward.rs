@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use weir_api::config::HeaderChanges;
-use weir_http1::{Field, Fields, Name, RequestBody, RequestHead};
+use weir_http1::{Field, Fields, Name, RequestBody, RequestHead, Version};
 
 use crate::tls::ClientIdentity;
 
@@ -154,7 +154,8 @@ pub(super) fn write_head(out: &mut Vec<u8>, req: &RequestHead, fwd: &Forward<'_>
         RequestBody::Stream => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
     }
     let trailers = req.fields.has_token(Name::Te, b"trailers")
-        && req.fields.has_token(Name::Connection, b"te");
+        // In HTTP/2 it needs no permission (RFC 9113 section 8.2.2).
+        && (req.version == Version::Http2 || req.fields.has_token(Name::Connection, b"te"));
     if fwd.upgrade {
         out.extend_from_slice(b"Connection: upgrade\r\nUpgrade: ");
         for (at, protocol) in req.upgrades().enumerate() {

@@ -152,7 +152,7 @@ async fn a_reload_leaves_connections_alone() {
     weir.process.signal(Signal::SIGHUP);
     weir_tests::wait::eventually_some("the reload", async || {
         let settings = weir.admin.settings().await;
-        (settings["effective"]["client"]["max_streams"] == 7).then_some(())
+        (settings["client"]["max_streams"] == 7).then_some(())
     })
     .await;
     frames.send(request(3)).await;

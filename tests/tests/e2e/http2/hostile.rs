@@ -165,13 +165,25 @@ async fn an_idle_connection_is_told_to_go() {
 
 #[tokio::test]
 async fn readers_that_stop_free_their_servers() {
-    let api = Origin::answering(Reply::sized(vec![0; 3_000_000])).await;
+    let api = Origin::start(|asked| match asked.target.as_str() {
+        "/" => Reply::text("small"),
+        _ => Reply::sized(vec![0; 3_000_000]),
+    })
+    .await;
+    let large = |stream| {
+        frame(
+            HEADERS,
+            END_HEADERS | END_STREAM,
+            stream,
+            &get("/large", &[]),
+        )
+    };
     let weir = h2c(&[&api]).with("timeouts.send = '400ms'").start().await;
     // The window of each stream is used up, and never opened again.
     let mut frames = Frames::open(weir.addr()).await;
     frames.send(window_update(0, 1 << 30)).await;
     for n in 0..20 {
-        frames.send(request(2 * n + 1)).await;
+        frames.send(large(2 * n + 1)).await;
     }
     let mut resets = 0;
     while resets < 20 {
@@ -189,7 +201,7 @@ async fn readers_that_stop_free_their_servers() {
     let mut deaf = Frames::open(weir.addr()).await;
     deaf.send([huge, window_update(0, 1 << 30)].concat()).await;
     for n in 0..10 {
-        deaf.send(request(2 * n + 1)).await;
+        deaf.send(large(2 * n + 1)).await;
     }
     let log = weir.logged(30).await;
     assert!(log.iter().all(|line| line["protocol"] == "HTTP/2.0"));

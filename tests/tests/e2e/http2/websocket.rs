@@ -66,7 +66,7 @@ async fn a_websocket_passes_through_to_an_http1_server() {
         assert_eq!(back, text.as_bytes());
     }
     send.send_data(Bytes::new(), true).unwrap();
-    assert!(within("the end", body.data()).await.is_none());
+    assert!(super::all(&mut body).await.is_empty());
     let line = &weir.logged(1).await[0];
     assert_eq!(
         (&line["status"], &line["protocol"]),

@@ -53,6 +53,9 @@ pub(super) struct Frames {
     begun: bool,
     /// HEADERS have come without their end.
     in_block: bool,
+    /// Nothing but its field block can be wrong with the HEADERS that have come.
+    sound: bool,
+    last_stream: u32,
     continuations: u32,
     max_continuations: u32,
     /// The setting that is coming in.
@@ -110,6 +113,8 @@ impl Frames {
             flags: 0,
             begun: false,
             in_block: false,
+            sound: false,
+            last_stream: 0,
             continuations: 0,
             max_continuations: (needed + needed / 4).max(5),
             setting: [0; 6],
@@ -130,7 +135,17 @@ impl Frames {
             || (self.payload > 0 && self.kind != Kind::Data)
     }
 
-    /// Follows `bytes`. Returns how many of them are good to be parsed, and what is wrong with the rest.
+    /// Whether what has been followed ends with a part of a field block, with which nothing is wrong unless it cannot
+    /// be decoded.
+    pub(super) fn ends_with_block(&self) -> bool {
+        self.sound
+            && self.have == 0
+            && self.payload == 0
+            && matches!(self.kind, Kind::Headers | Kind::Continuation)
+    }
+
+    /// Follows `bytes`, to the end of the next part of a field block at most. Returns how many of them are good to be
+    /// parsed, and what is wrong with the rest.
     pub(super) fn follow(&mut self, bytes: &[u8]) -> (usize, Option<Violation>) {
         let mut at = 0;
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
@@ -149,7 +164,9 @@ impl Frames {
                 }
                 self.payload -= n;
                 at += n;
-                self.end_of_block();
+                if self.end_of_block() {
+                    return (at, None);
+                }
                 continue;
             }
             let n = (HEAD - self.have).min(rest.len());
@@ -164,25 +181,28 @@ impl Frames {
                 if let Err(violation) = self.begin() {
                     return (at, Some(violation));
                 }
-                self.end_of_block();
+                if self.end_of_block() {
+                    return (at + n, None);
+                }
             }
             at += n;
         }
         (at, None)
     }
 
-    fn end_of_block(&mut self) {
-        if self.payload == 0
-            && matches!(self.kind, Kind::Headers | Kind::Continuation)
-            && self.flags & END_HEADERS != 0
-        {
+    /// Whether a part of a field block has ended.
+    fn end_of_block(&mut self) -> bool {
+        let ends = self.payload == 0 && matches!(self.kind, Kind::Headers | Kind::Continuation);
+        if ends && self.flags & END_HEADERS != 0 {
             self.in_block = false;
         }
+        ends
     }
 
     /// Judges the header that is complete.
     fn begin(&mut self) -> Result<(), Violation> {
-        let [a, b, c, kind, flags, ..] = self.head;
+        let [a, b, c, kind, flags, s, t, u, v] = self.head;
+        let stream = u32::from_be_bytes([s & 0x7f, t, u, v]);
         let len = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
         let has = |flag: u8| flags & flag != 0;
         self.kind = Kind::of(kind);
@@ -220,6 +240,8 @@ impl Frames {
             Kind::Data => None,
             Kind::Headers => {
                 self.in_block = true;
+                self.sound = stream % 2 == 1 && stream > self.last_stream && !has(PADDED);
+                self.last_stream = self.last_stream.max(stream);
                 self.continuations = 0;
                 self.budgets.request();
                 None
@@ -304,6 +326,19 @@ mod tests {
         out
     }
 
+    /// Follows all bytes, part by part.
+    fn follow(frames: &mut Frames, bytes: &[u8]) -> (usize, Option<Violation>) {
+        let mut at = 0;
+        while at < bytes.len() {
+            let (n, violation) = frames.follow(&bytes[at..]);
+            at += n;
+            if violation.is_some() {
+                return (at, violation);
+            }
+        }
+        (at, None)
+    }
+
     fn begun() -> Vec<u8> {
         [PREFACE, &frame(4, 0, &[])].concat()
     }
@@ -316,7 +351,7 @@ mod tests {
             let mut frames = Frames::new(LIMITS);
             let (mut taken, mut found) = (0, None);
             for piece in bad.chunks(step) {
-                let (n, violation) = frames.follow(piece);
+                let (n, violation) = follow(&mut frames, piece);
                 taken += n;
                 if violation.is_some() {
                     found = violation;
@@ -337,13 +372,13 @@ mod tests {
     fn what_is_owed_is_known() {
         let mut frames = Frames::new(LIMITS);
         assert!(frames.is_incomplete(), "the preface");
-        frames.follow(&begun());
+        follow(&mut frames, &begun());
         assert!(!frames.is_incomplete());
-        frames.follow(&frame(1, 0, b"abc"));
+        follow(&mut frames, &frame(1, 0, b"abc"));
         assert!(frames.is_incomplete(), "the end of the headers");
-        frames.follow(&frame(9, END_HEADERS, b"abc"));
+        follow(&mut frames, &frame(9, END_HEADERS, b"abc"));
         assert!(!frames.is_incomplete());
-        frames.follow(frame(0, 0, b"abc").get(..10).unwrap_or_default());
+        follow(&mut frames, &frame(0, 0, b"abc")[..10]);
         assert!(!frames.is_incomplete(), "a body has its own limit");
     }
 
@@ -351,8 +386,8 @@ mod tests {
     fn floods_are_named() {
         let many = |kind, flags, payload: &[u8]| {
             let mut frames = Frames::new(LIMITS);
-            frames.follow(&begun());
-            (0..100_000).find_map(|_| frames.follow(&frame(kind, flags, payload)).1?.flood)
+            follow(&mut frames, &begun());
+            (0..100_000).find_map(|_| follow(&mut frames, &frame(kind, flags, payload)).1?.flood)
         };
         assert_eq!(many(3, 0, &[0; 4]), Some(Flood::Resets));
         assert_eq!(many(4, 0, &[]), Some(Flood::Settings));
@@ -363,9 +398,9 @@ mod tests {
         assert_eq!(many(99, 0, &[]), Some(Flood::Control));
         assert_eq!(many(0, 0, b"data"), None);
         let mut frames = Frames::new(LIMITS);
-        frames.follow(&begun());
-        frames.follow(&frame(1, 0, b"a"));
-        let found = (0..10).find_map(|_| frames.follow(&frame(9, 0, b"a")).1);
+        follow(&mut frames, &begun());
+        follow(&mut frames, &frame(1, 0, b"a"));
+        let found = (0..10).find_map(|_| follow(&mut frames, &frame(9, 0, b"a")).1);
         assert_eq!(found, Some(Violation::flood(Flood::Continuations)));
     }
 }

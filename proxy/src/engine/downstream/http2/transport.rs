@@ -4,6 +4,7 @@
 //! once all that can be written has been given, and learns what is wrong with the frames and how long a client
 //! has owed something.
 
+use std::borrow::Cow;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,6 +27,8 @@ pub(in super::super::super) struct Transport {
     /// So many bytes of the input are good to be parsed.
     good: usize,
     violation: Option<Violation>,
+    /// A part of a field block has been given to `h2`, which has not asked for more yet.
+    decoding: bool,
     read_turn: Turn,
     write_turn: Turn,
     /// Since when the client has owed the rest of a frame or of headers.
@@ -45,20 +48,19 @@ pub(in super::super::super) struct Io(pub(in super::super::super) Arc<Mutex<Tran
 
 impl Transport {
     pub(in super::super::super) fn new(wire: Wire, limits: Limits) -> Self {
-        let mut transport = Self {
+        Self {
             wire,
             frames: Frames::new(limits),
             good: 0,
             violation: None,
+            decoding: false,
             read_turn: Turn::new(),
             write_turn: Turn::new(),
             incomplete: Some(Instant::now()),
             blocked: None,
             blocked_at: 0,
             credited: 0,
-        };
-        transport.follow(0);
-        transport
+        }
     }
 
     pub(in super::super::super) fn into_wire(self) -> Wire {
@@ -111,16 +113,11 @@ impl Transport {
         }
     }
 
-    /// Follows the input from `from` on.
-    fn follow(&mut self, from: usize) {
-        let fresh = self.wire.input.get(from..).unwrap_or_default();
-        if fresh.is_empty() {
-            return;
-        }
-        let n = fresh.len();
-        let (good, violation) = self.frames.follow(fresh);
-        self.frames.budgets().moved(n);
-        self.good += good;
+    /// Follows the input, of which nothing has been followed yet.
+    fn follow(&mut self) {
+        let (good, violation) = self.frames.follow(&self.wire.input);
+        self.frames.budgets().moved(good);
+        self.good = good;
         self.violation = violation;
         if !self.frames.is_incomplete() {
             self.incomplete = None;
@@ -135,22 +132,24 @@ impl Transport {
                 // The task that polls this looks at it next.
                 return Poll::Pending;
             }
+            self.decoding = false;
             if self.read_turn.is_over() {
                 self.read_turn = Turn::new();
                 Turn::pass(cx);
                 return Poll::Pending;
             }
-            let from = self.wire.input.len();
-            let read = self.wire.poll_fill(cx);
-            if read.is_pending() {
-                self.read_turn = Turn::new();
+            if self.wire.input.is_empty() {
+                let read = self.wire.poll_fill(cx);
+                if read.is_pending() {
+                    self.read_turn = Turn::new();
+                }
+                let n = ready!(read)?;
+                if n == 0 {
+                    return Poll::Ready(Ok(()));
+                }
+                self.read_turn.spend(n);
             }
-            let n = ready!(read)?;
-            if n == 0 {
-                return Poll::Ready(Ok(()));
-            }
-            self.read_turn.spend(n);
-            self.follow(from);
+            self.follow();
             if self.good == 0 {
                 return Poll::Pending;
             }
@@ -159,6 +158,7 @@ impl Transport {
         buf.put_slice(self.wire.input.get(..n).unwrap_or_default());
         self.wire.input.advance(n);
         self.good -= n;
+        self.decoding = self.good == 0 && self.frames.ends_with_block();
         Poll::Ready(Ok(()))
     }
 
@@ -168,7 +168,10 @@ impl Transport {
             Turn::pass(cx);
             return Poll::Pending;
         }
-        let sent = self.wire.poll_send(cx, data);
+        let sent = match self.decoding && self.violation.is_none() {
+            true => self.wire.poll_send(cx, &with_right_code(data)),
+            false => self.wire.poll_send(cx, data),
+        };
         self.note(sent.is_pending());
         match &sent {
             Poll::Ready(Ok(n)) => self.write_turn.spend(*n),
@@ -176,6 +179,24 @@ impl Transport {
             Poll::Pending => self.write_turn = Turn::new(),
         }
         sent
+    }
+}
+
+/// GOAWAY as RFC 9113 section 4.3 wants it for a field block that cannot be decoded: `h2` says PROTOCOL_ERROR where
+/// COMPRESSION_ERROR is due.
+fn with_right_code(data: &[u8]) -> Cow<'_, [u8]> {
+    const GOAWAY: [u8; 9] = [0, 0, 8, 7, 0, 0, 0, 0, 0];
+    const LENGTH: usize = GOAWAY.len() + 8;
+    const PROTOCOL_ERROR: [u8; 4] = [0, 0, 0, 1];
+    const COMPRESSION_ERROR: [u8; 4] = [0, 0, 0, 9];
+    let is_one = data
+        .len()
+        .checked_sub(LENGTH)
+        .and_then(|at| data.get(at..))
+        .is_some_and(|frame| frame.starts_with(&GOAWAY) && frame.ends_with(&PROTOCOL_ERROR));
+    match data.split_last_chunk::<4>() {
+        Some((before, _)) if is_one => Cow::Owned([before, &COMPRESSION_ERROR].concat()),
+        _ => Cow::Borrowed(data),
     }
 }
 
