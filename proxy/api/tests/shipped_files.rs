@@ -52,6 +52,14 @@ fn the_configuration_with_tls_is_good() {
     assert!(config.transports["api"].tls.as_ref().unwrap().verify);
 }
 
+#[test]
+fn the_example_of_http2_is_good() {
+    let config = config::load(shipped("config/proxy-http2.toml"));
+    let config = config.unwrap_or_else(|errors| panic!("{errors}"));
+    assert!(config.listeners[0].h2c);
+    assert_eq!(config.settings().client.max_streams, 128);
+}
+
 /// Run with `WEIR_UPDATE_DOCS=1` to print the tables into the file.
 #[test]
 fn the_reference_has_every_setting() {

@@ -29,7 +29,7 @@ pub use fields::{Field, Fields};
 pub use name::Name;
 pub use request::{HeadError, RequestBody, RequestHead, RequestParser};
 pub use response::{Asked, BadAnswer, ResponseHead, ResponseParser};
-pub use syntax::is_authority;
+pub use syntax::{is_authority, is_field_name};
 
 /// A version of HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

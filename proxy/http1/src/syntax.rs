@@ -29,9 +29,9 @@ pub(crate) fn split_field(line: &[u8]) -> Result<(usize, Range<usize>), FieldSyn
     Ok((colon, start..end))
 }
 
-/// A name of at least one `tchar`.
+/// Whether a field may have this name: at least one `tchar`.
 #[must_use]
-pub(crate) fn is_field_name(name: &[u8]) -> bool {
+pub fn is_field_name(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(|&b| is_token(b))
 }
 

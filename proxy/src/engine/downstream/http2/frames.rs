@@ -14,6 +14,9 @@ const MAX_FRAME: usize = 16 * 1024;
 /// Largest flow-control window (RFC 9113 section 6.9.1).
 const MAX_WINDOW: u32 = (1 << 31) - 1;
 
+/// So much room for a field block is kept from one to the next.
+const KEPT_BLOCK: usize = 1024;
+
 const END_STREAM: u8 = 0x1;
 const ACK: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
@@ -55,6 +58,8 @@ pub(super) struct Frames {
     in_block: bool,
     /// Nothing but its field block can be wrong with the HEADERS that have come.
     sound: bool,
+    /// The field block that came last, as far as it has come.
+    block: Vec<u8>,
     last_stream: u32,
     continuations: u32,
     max_continuations: u32,
@@ -114,6 +119,7 @@ impl Frames {
             begun: false,
             in_block: false,
             sound: false,
+            block: Vec::new(),
             last_stream: 0,
             continuations: 0,
             max_continuations: (needed + needed / 4).max(5),
@@ -135,13 +141,11 @@ impl Frames {
             || (self.payload > 0 && self.kind != Kind::Data)
     }
 
-    /// Whether what has been followed ends with a part of a field block, with which nothing is wrong unless it cannot
-    /// be decoded.
-    pub(super) fn ends_with_block(&self) -> bool {
-        self.sound
-            && self.have == 0
-            && self.payload == 0
-            && matches!(self.kind, Kind::Headers | Kind::Continuation)
+    /// The field block that what has been followed ends with a part of, if nothing but the block can be wrong.
+    pub(super) fn last_block(&self) -> Option<&[u8]> {
+        let ends = self.have == 0 && self.payload == 0;
+        let is_block = matches!(self.kind, Kind::Headers | Kind::Continuation);
+        (self.sound && ends && is_block).then_some(self.block.as_slice())
     }
 
     /// Follows `bytes`, to the end of the next part of a field block at most. Returns how many of them are good to be
@@ -157,7 +161,10 @@ impl Frames {
             }
             if self.payload > 0 {
                 let n = self.payload.min(rest.len());
-                if self.kind == Kind::Settings
+                if matches!(self.kind, Kind::Headers | Kind::Continuation) {
+                    self.block
+                        .extend_from_slice(rest.get(..n).unwrap_or_default());
+                } else if self.kind == Kind::Settings
                     && let Err(violation) = self.settings(rest.get(..n).unwrap_or_default())
                 {
                     return (at, Some(violation));
@@ -240,13 +247,19 @@ impl Frames {
             Kind::Data => None,
             Kind::Headers => {
                 self.in_block = true;
-                self.sound = stream % 2 == 1 && stream > self.last_stream && !has(PADDED);
+                self.sound =
+                    stream % 2 == 1 && stream > self.last_stream && !has(PADDED | PRIORITY);
+                match self.block.capacity() > KEPT_BLOCK {
+                    true => self.block = Vec::new(),
+                    false => self.block.clear(),
+                }
                 self.last_stream = self.last_stream.max(stream);
                 self.continuations = 0;
                 self.budgets.request();
                 None
             }
             Kind::Continuation => {
+                self.sound &= self.in_block && stream == self.last_stream;
                 self.continuations += 1;
                 if self.continuations > self.max_continuations {
                     return Err(Violation::flood(Flood::Continuations));

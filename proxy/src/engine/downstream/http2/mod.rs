@@ -1,12 +1,14 @@
-//! HTTP/2 from clients, on the `h2` crate (see `docs/decisions/0006-http2-on-h2.md`).
+//! HTTP/2 from clients, on the `h2` crate (see `docs/decisions/0008-http2-on-h2.md`).
 //!
 //! - [`transport`]: the bytes of a connection. It watches the frames as they come in ([`frames`]), counts those
 //!   that cost more than they do ([`floods`]), gathers small writes, and lets other connections have their turn.
+//! - [`blocks`]: what is wrong with a field block that cannot be taken.
 //! - [`request`]: the head of a request, checked as RFC 9113 section 8 says.
 //! - [`session`]: one stream, as a [`super::Downstream`].
 //!
 //! The task of a connection, which accepts its streams and keeps its time limits, is [`super::super::conn_http2`].
 
+mod blocks;
 mod floods;
 mod frames;
 mod request;

@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::super::super::turn::Turn;
 use super::super::super::wire::Wire;
+use super::blocks::is_undecodable;
 use super::frames::{Frames, Limits, Violation};
 
 /// A wire whose frames are watched.
@@ -158,7 +159,7 @@ impl Transport {
         buf.put_slice(self.wire.input.get(..n).unwrap_or_default());
         self.wire.input.advance(n);
         self.good -= n;
-        self.decoding = self.good == 0 && self.frames.ends_with_block();
+        self.decoding = self.good == 0 && self.frames.last_block().is_some();
         Poll::Ready(Ok(()))
     }
 
@@ -168,9 +169,12 @@ impl Transport {
             Turn::pass(cx);
             return Poll::Pending;
         }
-        let sent = match self.decoding && self.violation.is_none() {
-            true => self.wire.poll_send(cx, &with_right_code(data)),
-            false => self.wire.poll_send(cx, data),
+        let block = self.frames.last_block().filter(|_| self.decoding);
+        let sent = match block {
+            Some(block) if self.violation.is_none() => {
+                self.wire.poll_send(cx, &with_right_code(data, block))
+            }
+            _ => self.wire.poll_send(cx, data),
         };
         self.note(sent.is_pending());
         match &sent {
@@ -184,7 +188,7 @@ impl Transport {
 
 /// GOAWAY as RFC 9113 section 4.3 wants it for a field block that cannot be decoded: `h2` says PROTOCOL_ERROR where
 /// COMPRESSION_ERROR is due.
-fn with_right_code(data: &[u8]) -> Cow<'_, [u8]> {
+fn with_right_code<'a>(data: &'a [u8], block: &[u8]) -> Cow<'a, [u8]> {
     const GOAWAY: [u8; 9] = [0, 0, 8, 7, 0, 0, 0, 0, 0];
     const LENGTH: usize = GOAWAY.len() + 8;
     const PROTOCOL_ERROR: [u8; 4] = [0, 0, 0, 1];
@@ -195,7 +199,9 @@ fn with_right_code(data: &[u8]) -> Cow<'_, [u8]> {
         .and_then(|at| data.get(at..))
         .is_some_and(|frame| frame.starts_with(&GOAWAY) && frame.ends_with(&PROTOCOL_ERROR));
     match data.split_last_chunk::<4>() {
-        Some((before, _)) if is_one => Cow::Owned([before, &COMPRESSION_ERROR].concat()),
+        Some((before, _)) if is_one && is_undecodable(block) => {
+            Cow::Owned([before, &COMPRESSION_ERROR].concat())
+        }
         _ => Cow::Borrowed(data),
     }
 }
