@@ -76,6 +76,18 @@ const MISTAKES: &[(&str, &[&str])] = &[
         &["admin.listen", "loopback"],
     ),
     (
+        "listener = [{ address = '127.0.0.1:0', h2c = true, tls = { cert = 'a.pem', key = 'a.key' } }]",
+        &["listener[0].h2c", "in the clear", "either tls"],
+    ),
+    (
+        "listener = [{ address = '127.0.0.1:0', http2 = 'yes' }]",
+        &["listener[0].http2", "true or false"],
+    ),
+    (
+        "client.max_streams = 0",
+        &["client.max_streams", "1 to 10000"],
+    ),
+    (
         "client.trusted_proxies = ['10.0.0.0/33']",
         &["client.trusted_proxies[0]"],
     ),

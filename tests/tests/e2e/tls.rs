@@ -155,7 +155,7 @@ async fn versions_alpn_and_resumption() {
         "for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):\n    \
             context = ssl.create_default_context(cafile=folder + '/ca.pem')\n    \
             context.minimum_version = context.maximum_version = version\n    \
-            context.set_alpn_protocols(['h2', 'http/1.1'])\n    \
+            context.set_alpn_protocols(['http/1.1'])\n    \
             s = connect('one.test', context)\n    \
             assert ask(s).startswith('HTTP/1.1 200'), 'no answer'\n    \
             again = connect('one.test', context, session=s.session)\n    \

@@ -1,7 +1,7 @@
 //! curl and h2load.
 
 use tokio::process::Command;
-use weir_tests::{Origin, Reply, within};
+use weir_tests::{Authority, Origin, Reply, Weir, within};
 
 use super::h2c;
 
@@ -63,4 +63,61 @@ async fn h2load_gets_every_answer() {
     let out = run("h2load", &["-n", "2000", "-c", "8", "-m", "20", &url]).await;
     assert!(out.contains("2000 succeeded, 0 failed, 0 errored"), "{out}");
     assert_eq!(weir.metric("weir_http2_connections_total").await, 8.0);
+}
+
+/// A proxy with TLS, and curl's arguments to ask it.
+async fn secured(api: &Origin, a: &Authority, more: &str) -> (Weir, Vec<String>) {
+    a.issue("one", &["one.test"]);
+    let weir = Weir::before(&[api])
+        .with(&format!(
+            "listener = [{{ address = '127.0.0.1:0', tls = {{ {} }} {more} }}]",
+            a.pair("one")
+        ))
+        .start()
+        .await;
+    let port = weir.addr().port();
+    let args = vec![
+        "-sS".to_owned(),
+        "--cacert".to_owned(),
+        a.file("ca.pem").display().to_string(),
+        "--resolve".to_owned(),
+        format!("one.test:{port}:127.0.0.1"),
+        "-w".to_owned(),
+        " %{http_version} %{response_code}".to_owned(),
+        format!("https://one.test:{port}/"),
+    ];
+    (weir, args)
+}
+
+#[tokio::test]
+async fn alpn_offers_http2_unless_it_is_switched_off() {
+    let (a, api) = (Authority::new(), Origin::named("api").await);
+    let (weir, args) = secured(&api, &a, "").await;
+    let ask = async |args: &[String], more: &[&str]| {
+        let args = args.iter().map(String::as_str).chain(more.iter().copied());
+        run("curl", &args.collect::<Vec<_>>()).await
+    };
+    assert_eq!(ask(&args, &["--http2"]).await, "api 2 200");
+    assert_eq!(ask(&args, &["--http1.1"]).await, "api 1.1 200");
+    assert_eq!(
+        ask(&args, &["--http2", "--tls-max", "1.2"]).await,
+        "api 2 200"
+    );
+    assert_eq!(api.last().header("X-Forwarded-Proto"), Some("https"));
+    let line = &weir.logged(3).await[0];
+    assert_eq!(line["protocol"], "HTTP/2.0");
+    assert_eq!(line["tls"]["version"], "1.3", "{line}");
+
+    let (_weir, args) = secured(&api, &a, ", http2 = false").await;
+    assert_eq!(ask(&args, &["--http2"]).await, "api 1.1 200");
+}
+
+#[tokio::test]
+async fn h2load_gets_every_answer_with_tls() {
+    let api = Origin::answering(Reply::sized(vec![b'x'; 50_000])).await;
+    let (weir, _) = secured(&api, &Authority::new(), "").await;
+    let url = format!("https://{}/", weir.addr());
+    let out = run("h2load", &["-n", "1000", "-c", "4", "-m", "20", &url]).await;
+    assert!(out.contains("1000 succeeded, 0 failed, 0 errored"), "{out}");
+    assert!(out.contains("Application protocol: h2"), "{out}");
 }
