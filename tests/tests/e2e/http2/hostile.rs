@@ -239,10 +239,10 @@ async fn a_window_that_is_overrun_is_an_error_of_flow_control() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_large_downloads_do_not_hold_a_small_request_up() {
     let api = Origin::start(|request| match request.target.as_str() {
-        "/large" => Reply::sized(vec![0; 50_000_000]),
+        "/large" => Reply::sized(vec![0; 10_000_000]),
         _ => Reply::text("small"),
     })
     .await;
