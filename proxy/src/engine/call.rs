@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::Method;
-use weir_http1::{Fields, Name, RequestBody, RequestHead};
+use weir_http1::{Fields, Name, RequestBody};
 
 use super::downstream::{ClientError, Downstream};
 use super::forward::Origin;
@@ -17,6 +17,8 @@ use super::shared::Shared;
 use super::snapshot::{RoutePlan, Snapshot};
 use crate::limit::{Decision, KeySource, check_request, monotonic_ms, retry_after};
 use crate::observe::{RequestId, Stages};
+use crate::route::host;
+use crate::route::path::{self, PathError};
 use crate::upstream::Endpoint;
 
 /// nginx's status for a client that closed the connection before its answer.
@@ -109,8 +111,13 @@ impl<'a> Call<'a> {
         if head.method == Method::TRACE {
             return self.local(405, None).await;
         }
-        let Some(route) = self.find_route() else {
-            return self.local(404, None).await;
+        let route = match self.find_route() {
+            Ok(Some(route)) => route,
+            Ok(None) => return self.local(404, None).await,
+            Err(e) => {
+                self.record.error = Some(e.to_string());
+                return self.local(400, None).await;
+            }
         };
         self.record.route = Some(Arc::clone(&route));
         let max_body = self.snapshot.settings.client.max_body.as_u64();
@@ -124,10 +131,17 @@ impl<'a> Call<'a> {
         self.forward(&route).await
     }
 
-    fn find_route(&self) -> Option<Arc<RoutePlan>> {
+    /// The route of the request, by its normalised host and path.
+    fn find_route(&self) -> Result<Option<Arc<RoutePlan>>, PathError> {
         let head = self.client.head();
-        let routes = &self.snapshot.routes;
-        routes.find(head.authority(), path_of(head)).cloned()
+        let target = head.origin_form();
+        if target == b"*" {
+            // The server as a whole: no route is about it.
+            return Ok(None);
+        }
+        let path = path::normalise(target)?;
+        let host = host::normalise(head.authority());
+        Ok(self.snapshot.routes.find(&host, &path).cloned())
     }
 
     /// Applies the rate limits of the route; `Some` if the request ends here.
@@ -220,11 +234,4 @@ impl KeySource for Source<'_> {
     fn route(&self) -> &str {
         self.route
     }
-}
-
-fn path_of(head: &RequestHead) -> &[u8] {
-    let target = head.origin_form();
-    memchr::memchr(b'?', target)
-        .and_then(|at| target.get(..at))
-        .unwrap_or(target)
 }

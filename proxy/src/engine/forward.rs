@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use weir_api::config::HeaderChanges;
 use weir_http1::{Field, Fields, Name, RequestBody, RequestHead, Version};
 
+use crate::route::client;
 use crate::tls::ClientIdentity;
 
 /// Header changes of a route, ready for use.
@@ -70,35 +71,21 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// The client behind `peer`: the last address in `X-Forwarded-For` that is not a trusted proxy
-    /// (nginx: `real_ip_recursive on`).
+    /// The client behind `peer`, as [`client::find`] says.
     pub(super) fn find(peer: IpAddr, trusted: &[IpNet], fields: &Fields) -> Self {
-        let is_trusted = |ip: &IpAddr| trusted.iter().any(|net| net.contains(ip));
-        if trusted.is_empty() || !is_trusted(&peer) {
+        let is_trusted = |ip: IpAddr| trusted.iter().any(|net| net.contains(&ip));
+        if trusted.is_empty() || !is_trusted(peer) {
             return Self {
                 peer,
                 client: peer,
                 trusted: false,
             };
         }
-        let mut client = peer;
-        'lines: for value in fields.all(Name::XForwardedFor).rev() {
-            for item in value.rsplit(|&b| b == b',') {
-                let Some(ip) = std::str::from_utf8(item.trim_ascii())
-                    .ok()
-                    .and_then(|t| t.parse().ok())
-                else {
-                    break 'lines;
-                };
-                client = ip;
-                if !is_trusted(&ip) {
-                    break 'lines;
-                }
-            }
-        }
+        let claims = fields.all(Name::XForwardedFor);
+        let claims = claims.map(|value| (&b"x-forwarded-for"[..], value));
         Self {
             peer,
-            client,
+            client: client::find(peer, is_trusted, claims),
             trusted: true,
         }
     }
@@ -140,7 +127,10 @@ pub(super) fn write_head(out: &mut Vec<u8>, req: &RequestHead, fwd: &Forward<'_>
     let nominated = Nominated::by(&req.fields);
     let changed = !fwd.ops.is_empty();
     req.fields.write_where(out, |f| {
-        !(is_ours(f, fwd.body) || nominated.names(f.name) || (changed && fwd.ops.replaces(f.name)))
+        !(is_ours(f, fwd.body)
+            || is_strange(f, fwd.origin.trusted)
+            || nominated.names(f.name)
+            || (changed && fwd.ops.replaces(f.name)))
     });
     for (name, value) in &fwd.ops.set {
         field(out, name, value);
@@ -184,7 +174,8 @@ fn forwarding(out: &mut Vec<u8>, req: &RequestHead, fwd: &Forward<'_>) {
     if missing(b"x-forwarded-for") {
         out.extend_from_slice(b"X-Forwarded-For: ");
         if fwd.origin.trusted {
-            for value in req.fields.all(Name::XForwardedFor) {
+            let values = req.fields.all(Name::XForwardedFor);
+            for value in values.filter(|value| !value.is_empty()) {
                 out.extend_from_slice(value);
                 out.extend_from_slice(b", ");
             }
@@ -253,6 +244,14 @@ fn is_ours(field: Field<'_>, body: RequestBody) -> bool {
         Name::Trailer => body != RequestBody::Stream,
         _ => false,
     }
+}
+
+/// Claims that must not reach a server: any from a client that is no trusted proxy, and from anybody those spelt with
+/// underscores, which a trusted proxy may have passed on unseen.
+fn is_strange(field: Field<'_>, trusted: bool) -> bool {
+    matches!(field.id, Name::Other | Name::Forwarded)
+        && client::is_claim(field.name)
+        && !(trusted && !field.name.contains(&b'_'))
 }
 
 /// Fields that the client's `Connection` names; they are for this hop only. Those that the server
@@ -346,6 +345,24 @@ mod tests {
             "GET /a?b HTTP/1.1\r\nHost: x\r\nauthorization: Bearer t\r\naccept: */*\r\nX-Request-Id: 0123\r\n\
              X-Real-IP: 127.0.0.9\r\nX-Forwarded-For: 127.0.0.9\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: x\r\n\r\n"
         );
+    }
+
+    #[test]
+    fn claims_in_other_spellings_are_no_better() {
+        let req = request(
+            "GET / HTTP/1.1\r\nhost: x\r\nforwarded: for=6.6.6.6\r\nX_Forwarded_For: 6.6.6.6\r\n\
+             x-forwarded-port: 1\r\nx_real-ip: 6.6.6.6\r\nx-forwarded: kept\r\n\r\n",
+        );
+        let text = head(&req, &[]);
+        assert!(
+            !text.contains("6.6.6.6") && !text.contains("port"),
+            "{text}"
+        );
+        assert!(text.contains("x-forwarded: kept\r\n"), "{text}");
+        let text = head(&req, &["127.0.0.0/8".parse().unwrap()]);
+        assert!(text.contains("forwarded: for=6.6.6.6\r\n"), "{text}");
+        assert!(text.contains("x-forwarded-port: 1\r\n"), "{text}");
+        assert!(!text.contains("X_F") && !text.contains("x_real"), "{text}");
     }
 
     #[test]

@@ -50,8 +50,8 @@ pub fn address(element: &[u8]) -> Option<IpAddr> {
 }
 
 /// Whether a field claims who the client is, how it asked, or by what way it came. From a client that is no trusted
-/// proxy it must not reach a server: `Forwarded`, `X-Real-IP`, every `X-Forwarded-…`, and the same names with
-/// underscores, which many servers do not tell from hyphens (CGI, WSGI).
+/// proxy it must not reach a server: `Forwarded`, `X-Real-IP`, every `X-Forwarded-…` and `X-Client-Cert-…`, and the same
+/// names with underscores, which many servers do not tell from hyphens (CGI, WSGI).
 #[must_use]
 pub fn is_claim(name: &[u8]) -> bool {
     let is = |name: &[u8], claim: &[u8]| {
@@ -61,7 +61,10 @@ pub fn is_claim(name: &[u8]) -> bool {
             })
     };
     let begins = |claim: &[u8]| name.get(..claim.len()).is_some_and(|head| is(head, claim));
-    is(name, b"forwarded") || is(name, b"x-real-ip") || begins(b"x-forwarded-")
+    is(name, b"forwarded")
+        || is(name, b"x-real-ip")
+        || begins(b"x-forwarded-")
+        || begins(b"x-client-cert-")
 }
 
 #[cfg(test)]
@@ -122,6 +125,8 @@ mod tests {
             "x-real-ip",
             "X_Real_IP",
             "X-FORWARDED-",
+            "X_Client_Cert_Subject",
+            "X-Client-Cert-Verify",
         ] {
             assert!(is_claim(name.as_bytes()), "{name}");
         }

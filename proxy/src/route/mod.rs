@@ -1,6 +1,7 @@
 //! Which route a request takes: by host, then by the longest path prefix.
 
 pub mod client;
+pub mod host;
 pub mod path;
 
 /// Routes in the order of preference.
@@ -26,7 +27,8 @@ impl<T> RouteTable<T> {
         let mut entries: Vec<_> = routes
             .into_iter()
             .map(|(host, prefix, target)| Entry {
-                host: host.map(|host| host.to_ascii_lowercase()),
+                host: host
+                    .map(|host| String::from_utf8_lossy(&host::normalise(host.as_bytes())).into()),
                 prefix,
                 target,
             })
@@ -36,17 +38,16 @@ impl<T> RouteTable<T> {
         Self { entries }
     }
 
-    /// The target for a request to `host` (with or without a port) and `path`.
+    /// The target for a request, by host and path as [`host::normalise`] and [`path::normalise`] make them.
     #[must_use]
     pub fn find(&self, host: &[u8], path: &[u8]) -> Option<&T> {
-        let host = without_port(host);
         self.entries
             .iter()
             .find(|e| {
                 path.starts_with(e.prefix.as_bytes())
                     && e.host
                         .as_ref()
-                        .is_none_or(|wanted| host.eq_ignore_ascii_case(wanted.as_bytes()))
+                        .is_none_or(|wanted| host == wanted.as_bytes())
             })
             .map(|e| &e.target)
     }
@@ -54,13 +55,6 @@ impl<T> RouteTable<T> {
     /// All targets, in the order of preference.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.entries.iter().map(|e| &e.target)
-    }
-}
-
-fn without_port(host: &[u8]) -> &[u8] {
-    match memchr::memrchr(b':', host) {
-        Some(at) if !host.ends_with(b"]") => host.get(..at).unwrap_or(host),
-        _ => host,
     }
 }
 
@@ -80,7 +74,7 @@ mod tests {
         assert_eq!(table.find(b"x", b"/api"), Some(&0));
         assert_eq!(table.find(b"x", b"/api/v2"), Some(&1));
         assert_eq!(table.find(b"x", b"/api/v1/y"), Some(&3));
-        assert_eq!(table.find(b"a.EXAMPLE:80", b"/api/v1"), Some(&2));
+        assert_eq!(table.find(b"a.example", b"/api/v1"), Some(&2));
         assert_eq!(table.find(b"[::1]", b"/"), Some(&0));
         assert_eq!(table.find(b"x", b"*"), None);
     }

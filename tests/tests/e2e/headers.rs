@@ -106,6 +106,62 @@ async fn the_client_is_the_last_address_that_is_not_a_trusted_proxy() {
 }
 
 #[tokio::test]
+async fn an_address_may_be_written_in_many_ways() {
+    let api = Origin::named("a").await;
+    let weir = Weir::before(&[&api])
+        .with("client.trusted_proxies = ['127.0.0.0/8', '10.0.0.0/8']")
+        .start()
+        .await;
+    for (claimed, client) in [
+        ("203.0.113.7:51234", "203.0.113.7"),
+        ("[2001:db8::7]:443", "2001:db8::7"),
+        ("[2001:db8::7]", "2001:db8::7"),
+        ("6.6.6.6, 203.0.113.7:51234, 10.0.0.1:80", "203.0.113.7"),
+        ("203.0.113.7,,10.0.0.1,", "203.0.113.7"),
+        ("203.0.113.7, ::ffff:10.0.0.1", "203.0.113.7"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("unknown, 10.0.0.1", "10.0.0.1"),
+        ("unknown", "127.0.0.1"),
+        ("", "127.0.0.1"),
+    ] {
+        let field = format!("X-Forwarded-For: {claimed}\r\n");
+        weir.request("GET", "/", &field).await.expect(200);
+        assert_eq!(api.last().header("X-Real-IP"), Some(client), "{claimed}");
+    }
+}
+
+#[tokio::test]
+async fn claims_of_strangers_do_not_arrive_in_any_spelling() {
+    let api = Origin::named("a").await;
+    let weir = Weir::before(&[&api]).start().await;
+    let trusting = Weir::before(&[&api])
+        .with("client.trusted_proxies = ['127.0.0.0/8']")
+        .start()
+        .await;
+    let claims = "Forwarded: for=10.9.9.9\r\nX-Forwarded-Port: 99\r\nX_Forwarded_For: 10.9.9.9\r\n\
+                  X-Forwarded_Proto: https\r\nx_real_ip: 10.9.9.9\r\nX_Other: kept\r\n";
+    weir.request("GET", "/", claims).await.expect(200);
+    let request = api.last();
+    for name in [
+        "Forwarded",
+        "X-Forwarded-Port",
+        "X_Forwarded_For",
+        "X-Forwarded_Proto",
+        "X_Real_IP",
+    ] {
+        assert_eq!(request.header(name), None, "{name}");
+    }
+    assert_eq!(request.header("X_Other"), Some("kept"));
+    // A trusted proxy means what it says, but may have passed on what it does not know.
+    trusting.request("GET", "/", claims).await.expect(200);
+    let request = api.last();
+    assert_eq!(request.header("Forwarded"), Some("for=10.9.9.9"));
+    assert_eq!(request.header("X-Forwarded-Port"), Some("99"));
+    assert_eq!(request.header("X_Forwarded_For"), None);
+    assert_eq!(request.header("X_Real_IP"), None);
+}
+
+#[tokio::test]
 async fn hop_by_hop_fields_stay_behind() {
     let api = Origin::answering(
         Reply::text("a")

@@ -43,6 +43,7 @@ mod proxy_protocol;
 mod replaying;
 mod retries;
 mod routing;
+mod routing_like_nginx;
 mod runbook;
 mod scaling;
 mod settings;

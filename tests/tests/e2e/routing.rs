@@ -98,3 +98,104 @@ async fn the_absolute_form_is_understood() {
     assert_eq!(api.last().target, "/p?q");
     assert_eq!(api.last().header("Host"), Some("example.org"));
 }
+
+#[tokio::test]
+async fn no_spelling_gets_past_the_limit_of_a_route() {
+    let api = Origin::named("a").await;
+    let weir = Weir::before(&[&api])
+        .with(
+            "rate_limit.few = { rate = '1r/m', burst = 0 }
+             route = [
+               { upstream = 'api' },
+               { path = '/admin', upstream = 'api', rate_limit = ['few'] },
+             ]",
+        )
+        .start()
+        .await;
+    let mut client = weir.connect().await;
+    client.get("/admin").await.expect(200);
+    for target in [
+        "/admin",
+        "//admin",
+        "/./admin",
+        "/public/../admin",
+        "/%61dmin",
+        "/public/..%2fadmin",
+        "/x//../%2e/admin?q",
+        "http://other/%61dmin",
+    ] {
+        client.get(target).await.expect(429);
+    }
+    // As in nginx another case is another path.
+    client.get("/ADMIN").await.expect(200);
+    assert_eq!(api.count(), 2);
+}
+
+#[tokio::test]
+async fn a_path_that_cannot_be_normalised_is_refused() {
+    let api = Origin::named("a").await;
+    let weir = Weir::before(&[&api]).start().await;
+    let mut client = weir.connect().await;
+    let refused = [
+        ("/..", "above the root"),
+        ("/a/%2e%2e/../b", "above the root"),
+        ("/a%00", "NUL"),
+        ("/%4", "hexadecimal"),
+        ("/50%", "hexadecimal"),
+    ];
+    for (target, _) in refused {
+        client.get(target).await.expect(400);
+    }
+    client.get("/?../%").await.expect(200);
+    assert_eq!(api.count(), 1);
+    let lines = weir.logged(refused.len()).await;
+    for ((target, reason), line) in refused.iter().zip(lines) {
+        assert_eq!(line["target"], *target, "{line}");
+        assert!(line["error"].as_str().unwrap().contains(reason), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn the_authority_of_an_absolute_target_chooses_the_route() {
+    let (a, b) = (Origin::named("a").await, Origin::named("b").await);
+    let weir = Weir::before(&[&a])
+        .with(&format!(
+            "upstream.b.servers = [{{ address = '{}' }}]
+             route = [{{ upstream = 'api' }}, {{ host = 'b.example', upstream = 'b' }}]",
+            weir_tests::weir::Server::addr(&b),
+        ))
+        .start()
+        .await;
+    let mut client = weir.connect().await;
+    for (head, origin, host) in [
+        (
+            "GET http://B.example:80/ HTTP/1.1\r\nHost: a.example",
+            &b,
+            "B.example:80",
+        ),
+        (
+            "GET http://a.example/ HTTP/1.1\r\nHost: b.example",
+            &a,
+            "a.example",
+        ),
+        ("GET http://b.example?q HTTP/1.1\r\nHost:", &b, "b.example"),
+        (
+            "GET http://b.example/ HTTP/1.0\r\nConnection: keep-alive",
+            &b,
+            "b.example",
+        ),
+        ("GET / HTTP/1.1\r\nHost: b.example.", &b, "b.example."),
+    ] {
+        client.send(format!("{head}\r\n\r\n")).await;
+        client.answer().await.expect(200);
+        assert_eq!(origin.last().header("Host"), Some(host), "{head}");
+        assert_eq!(
+            origin.last().header("X-Forwarded-Host"),
+            Some(host),
+            "{head}"
+        );
+    }
+    assert_eq!((a.count(), b.count()), (1, 4));
+    client.send("GET / HTTP/1.1\r\n\r\n").await;
+    client.answer().await.expect(400);
+}

@@ -222,14 +222,14 @@ static ROUTE: Table = Table {
         Field::one(
             "host",
             Kind::Text(text::HOST),
-            "Only requests for this host; without it, requests for any.",
+            "Only requests for this host, in capitals or not, with any port and with or without a dot at its end; without it, requests for any.",
         )
         .nginx("server_name")
         .applies(Applies::Reload),
         Field::one(
             "path",
             Kind::Text(text::PREFIX),
-            "Only requests whose path begins so.",
+            "Only requests whose path, decoded once and without dot segments and double slashes, begins so; the server gets what the client wrote.",
         )
         .or("\"/\"")
         .nginx("location")

@@ -251,8 +251,9 @@ fn routes(file: &Object, path: &Path, problems: &mut Vec<Problem>) {
     }
     let matches = routes.iter().map(|route| {
         let text = |key| route.get(key).and_then(Value::as_str);
+        let host = text("host").unwrap_or_default().to_ascii_lowercase();
         Some((
-            text("host").unwrap_or_default().to_ascii_lowercase(),
+            host.strip_suffix('.').unwrap_or(&host).to_owned(),
             text("path").unwrap_or("/").to_owned(),
         ))
     });

@@ -73,10 +73,13 @@ pub(super) const HEADER_VALUE: TextRule = TextRule {
 
 /// The beginning of a request's path.
 pub(super) const PREFIX: TextRule = TextRule {
-    allowed: "a path that begins with \"/\", without \"?\", \"#\", spaces and control characters",
+    allowed: "a path that begins with \"/\", decoded, without \"//\", \"/./\", \"/../\", \"?\", \"#\", spaces and control characters",
     fits: |text| {
         text.starts_with('/')
             && text.len() <= 1024
+            && !["//", "/./", "/../"]
+                .iter()
+                .any(|never| text.contains(never))
             && !text.contains(['?', '#', ' '])
             && !text.chars().any(char::is_control)
     },
@@ -269,8 +272,8 @@ mod tests {
         );
         fits(
             PREFIX,
-            &["/", "/api/v1"],
-            &["", "api", "/a?b", "/a b", "/\n"],
+            &["/", "/api/v1", "/.well-known/", "/a..", "/a/.", "/50%"],
+            &["", "api", "/a?b", "/a b", "/\n", "//a", "/a/./b", "/a/../"],
         );
         fits(
             AUTHORITY,
