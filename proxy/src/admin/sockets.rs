@@ -148,14 +148,14 @@ impl UnixSocket {
         Ok(())
     }
 
-    /// Takes over the socket of another process, which leaves the file alone from then on.
+    /// A socket of another process, whose file it is until [`UnixSocket::keep_file`].
     #[must_use]
     pub fn inherit(path: &Path, listener: std::os::unix::net::UnixListener) -> Self {
         Self {
             listener: Some(listener),
             path: path.to_owned(),
             made_at: None,
-            inode: inode(path),
+            inode: None,
         }
     }
 
@@ -187,7 +187,7 @@ impl UnixSocket {
         self.listener.take()
     }
 
-    /// Takes care of the file again, after [`UnixSocket::leave_file`].
+    /// Takes care of the file from now on: its other owner has gone, or has handed it over.
     pub fn keep_file(&mut self) {
         self.inode = inode(&self.path);
     }

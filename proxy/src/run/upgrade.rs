@@ -20,8 +20,12 @@ pub(super) async fn take_over(
     info!(socket = %path.display(), "ready for an upgrade; waiting for SIGQUIT to the running weir");
     let mut offered = waiting.offered().await?;
     match opened.ready(args, config, &mut offered.sockets) {
-        Ok(ready) => {
+        Ok(mut ready) => {
             let predecessor = offered.ready().await?;
+            // Until now the file was the other's, who would have gone on.
+            if let Some(socket) = &mut ready.admin_socket {
+                socket.keep_file();
+            }
             Ok((ready, predecessor))
         }
         Err(error) => {

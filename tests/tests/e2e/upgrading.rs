@@ -260,6 +260,71 @@ async fn clients_of_a_successor_that_dies_go_back_to_a_process_that_still_drains
     assert_eq!(old.process.exit_code().await, Some(0));
 }
 
+/// Starts a successor, and waits until it has the sockets and is not trusted yet.
+async fn has_the_sockets(config: &Builder, old: &Weir, dir: &Path) -> (Process, tempfile::TempDir) {
+    let (new, files) = config.spawn_upgrading();
+    waits(dir).await;
+    old.process.signal(Signal::SIGQUIT);
+    eventually("the sockets to be offered", || {
+        new.stderr().contains("offers its sockets")
+    })
+    .await;
+    (new, files)
+}
+
+#[tokio::test]
+async fn a_successor_serves_when_the_old_process_dies_while_it_hands_over() {
+    let api = Origin::named("a").await;
+    let dir = tempfile::tempdir().unwrap();
+    let config = upgradable(&api, dir.path());
+    for after in [0, 300, 900, 1_000, 1_100] {
+        let mut old = config.clone().start().await;
+        let (mut new, files) = has_the_sockets(&config, &old, dir.path()).await;
+        tokio::time::sleep(Duration::from_millis(after)).await;
+        old.process.kill().await;
+        // Nobody is refused meanwhile: the sockets are open.
+        old.get("/").await.expect(200);
+        eventually("the successor to serve", || {
+            files.path().join("ports.json").exists()
+        })
+        .await;
+        assert!(new.ended().is_none(), "{}", new.stderr());
+        assert_eq!(old.admin.status("/readyz").await, 200);
+        let pid = std::fs::read_to_string(dir.path().join("weir.pid")).unwrap();
+        assert_eq!(pid.trim(), new.id().to_string());
+        new.signal(Signal::SIGTERM);
+        assert_eq!(new.exit_code().await, Some(0));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_successor_that_is_told_to_stop_leaves_the_admin_socket_to_the_old_process() {
+    let api = Origin::named("a").await;
+    let dir = tempfile::tempdir().unwrap();
+    let config = upgradable(&api, dir.path());
+    let mut old = config.clone().start().await;
+    let (mut new, _files) = has_the_sockets(&config, &old, dir.path()).await;
+    new.signal(Signal::SIGTERM);
+    assert_eq!(new.exit_code().await, Some(0));
+    serves(&mut old, dir.path()).await;
+}
+
+#[tokio::test]
+async fn a_stop_of_the_old_process_while_it_hands_over_is_no_death() {
+    let api = Origin::named("a").await;
+    let dir = tempfile::tempdir().unwrap();
+    let config = upgradable(&api, dir.path());
+    let mut old = config.clone().start().await;
+    let (mut new, _files) = has_the_sockets(&config, &old, dir.path()).await;
+    old.process.signal(Signal::SIGTERM);
+    assert_eq!(old.process.exit_code().await, Some(0));
+    assert_eq!(new.exit_code().await, Some(1));
+    let said = new.stderr();
+    assert!(said.contains("has been told to stop"), "{said}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
 #[tokio::test]
 async fn signals_that_come_early_end_nothing() {
     let api = Origin::named("a").await;

@@ -10,8 +10,10 @@
 //! | running | `serve`, when the successor has lived for [`PROBATION`] | |
 //! | successor | `serving` | it accepts; the running one stops accepting and drains |
 //! | successor | `leaving`, when it ends in good order | the running one goes on draining |
+//! | running | `withdrawn`, when it stops or gives up before `serving` | the successor gives up |
 //!
-//! Until `serving` the running process serves as if nothing were, whatever becomes of the successor. After it the
+//! Until `serving` the running process serves as if nothing were, whatever becomes of the successor. Should the running
+//! one die before, without `withdrawn`, a successor that has the sockets serves. After `serving` the
 //! running one keeps the sockets while it drains: should the connection end without `leaving`, the successor has
 //! died, and the running one takes the clients back. A side that has waited too long stops reading before it
 //! looks a last time for the word it waits for: either that word has arrived, or the other side cannot send it any
@@ -82,6 +84,7 @@ enum Message {
     Serve,
     Serving,
     Leaving,
+    Withdrawn,
 }
 
 /// Why sockets did not pass. The running process goes on serving.
@@ -142,6 +145,9 @@ pub enum HandOverError {
     /// The other side has ended or hung up.
     #[error("the other process has ended, or has given up")]
     Ended,
+    /// The running process stops, or goes on by itself.
+    #[error("the running weir has withdrawn its sockets: it has been told to stop, or goes on")]
+    Withdrawn,
     /// The other side does not answer.
     #[error("the other process does not answer")]
     Silent,

@@ -18,6 +18,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Successor(Wire);
 
+/// A process that may become the successor. It is told when nothing comes of it, also when this process is told to
+/// stop: it would otherwise take this one for dead, and serve.
+#[derive(Debug)]
+struct Candidate(Option<Wire>);
+
 /// What becomes of a successor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum After {
@@ -37,7 +42,10 @@ pub async fn hand_over(
     sockets: &[(Name, OwnedFd)],
 ) -> Result<Successor, HandOverError> {
     let user = rustix::process::geteuid().as_raw();
-    let mut wire = Wire::new(find(path).await?, user)?;
+    let mut candidate = Candidate(Some(Wire::new(find(path).await?, user)?));
+    let Some(wire) = &mut candidate.0 else {
+        return Err(HandOverError::Ended);
+    };
     let names = sockets.iter().map(|(name, _)| name.clone());
     wire.send(&Message::Offer {
         protocol: PROTOCOL,
@@ -61,7 +69,11 @@ pub async fn hand_over(
         Err(_) => wire.last_word().await?,
     };
     expect(word, &Message::Serving)?;
-    Ok(Successor(wire))
+    candidate
+        .0
+        .take()
+        .map(Successor)
+        .ok_or(HandOverError::Ended)
 }
 
 async fn find(path: &Path) -> Result<UnixStream, HandOverError> {
@@ -81,6 +93,14 @@ async fn find(path: &Path) -> Result<UnixStream, HandOverError> {
             },
         }
         sleep(LOOK_EVERY).await;
+    }
+}
+
+impl Drop for Candidate {
+    fn drop(&mut self) {
+        if let Some(wire) = &self.0 {
+            wire.say(&Message::Withdrawn);
+        }
     }
 }
 

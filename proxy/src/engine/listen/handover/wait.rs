@@ -171,22 +171,32 @@ impl Offered {
     }
 
     /// Says that this process is ready, and waits for its turn. As soon as this returns it has to accept
-    /// connections: nobody else does.
+    /// connections: nobody else does. It returns, too, when the running process dies meanwhile.
     ///
     /// # Errors
-    /// When the running process has ended, or goes on by itself.
+    /// When the running process stops, or goes on by itself.
     pub async fn ready(mut self) -> Result<Predecessor, HandOverError> {
+        match self.turn().await {
+            Ok(()) => {}
+            Err(HandOverError::Ended) if self.wire.other_has_died().await => {
+                warn!("the running weir has died; this process serves in its place");
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(Predecessor(self.wire))
+    }
+
+    async fn turn(&mut self) -> Result<(), HandOverError> {
         self.wire.send(&Message::Ready).await?;
         let told = match timeout(PROBATION + ANSWER, self.wire.receive()).await {
             Ok(told) => told,
             Err(_) => self.wire.last_word().await,
         };
         match told? {
-            Message::Serve => {}
-            other => return Err(HandOverError::Garbled(format!("{other:?}"))),
+            Message::Serve => self.wire.send(&Message::Serving).await,
+            Message::Withdrawn => Err(HandOverError::Withdrawn),
+            other => Err(HandOverError::Garbled(format!("{other:?}"))),
         }
-        self.wire.send(&Message::Serving).await?;
-        Ok(Predecessor(self.wire))
     }
 }
 

@@ -3,14 +3,17 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, Shutdown, recvmsg, sendmsg, shutdown,
 };
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{ANSWER, HandOverError, Message};
 
@@ -21,32 +24,63 @@ const LONGEST: usize = 1 << 20;
 /// Most descriptors at once; the kernel takes up to 253.
 const AT_ONCE: usize = 64;
 
+/// How long a process that dies may take from the close of its files to its end.
+const DYING: Duration = Duration::from_secs(1);
+/// Pause between two looks whether it has ended.
+const DYING_STEP: Duration = Duration::from_millis(2);
+
 /// A connection between two processes of one user.
 #[derive(Debug)]
 pub(super) struct Wire {
     stream: UnixStream,
     /// A message that has arrived in part.
     partial: Vec<u8>,
+    /// The process at the other end, as a descriptor that becomes readable when it has ended; nothing if the kernel
+    /// does not give one.
+    other: Option<OwnedFd>,
 }
 
 impl Wire {
     /// Takes a connection if the process at its other end belongs to `user`.
     pub(super) fn new(stream: UnixStream, user: u32) -> Result<Self, HandOverError> {
-        let theirs = stream.peer_cred()?.uid();
-        if theirs != user {
-            return Err(HandOverError::Foreign { theirs, ours: user });
+        let theirs = stream.peer_cred()?;
+        if theirs.uid() != user {
+            return Err(HandOverError::Foreign {
+                theirs: theirs.uid(),
+                ours: user,
+            });
         }
         Ok(Self {
             stream,
             partial: Vec::new(),
+            other: theirs.pid().and_then(descriptor),
         })
     }
 
+    /// Whether the process at the other end has died, whose end of the connection is closed. The kernel closes the files
+    /// of a process a moment before it counts as ended.
+    pub(super) async fn other_has_died(&self) -> bool {
+        let Some(other) = &self.other else {
+            return false;
+        };
+        let deadline = Instant::now() + DYING;
+        while !has_ended(other) {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            sleep(DYING_STEP).await;
+        }
+        true
+    }
+
+    /// Sends a message if that can be done at once.
+    pub(super) fn say(&self, message: &Message) {
+        // The other side may have gone, or reads nothing.
+        let _ = encode(message).map(|bytes| self.stream.try_write(&bytes));
+    }
+
     pub(super) async fn send(&self, message: &Message) -> Result<(), HandOverError> {
-        let body = serde_json::to_vec(message).map_err(io::Error::from)?;
-        let length = u32::try_from(body.len()).map_err(io::Error::other)?;
-        let mut bytes = length.to_be_bytes().to_vec();
-        bytes.extend(body);
+        let bytes = encode(message)?;
         within(async {
             let mut rest = bytes.as_slice();
             while !rest.is_empty() {
@@ -134,6 +168,23 @@ impl Wire {
         })
         .await
     }
+}
+
+fn encode(message: &Message) -> io::Result<Vec<u8>> {
+    let body = serde_json::to_vec(message)?;
+    let length = u32::try_from(body.len()).map_err(io::Error::other)?;
+    let mut bytes = length.to_be_bytes().to_vec();
+    bytes.extend(body);
+    Ok(bytes)
+}
+
+fn descriptor(pid: i32) -> Option<OwnedFd> {
+    pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()
+}
+
+fn has_ended(process: &OwnedFd) -> bool {
+    let mut ended = [PollFd::new(process, PollFlags::IN)];
+    poll(&mut ended, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
 /// How many bytes a message lacks.
