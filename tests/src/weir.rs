@@ -32,6 +32,8 @@ pub struct Builder {
     config: Table,
     /// Limit on file descriptors, soft and hard.
     descriptors: Option<u32>,
+    /// Variables of its environment.
+    variables: Vec<(String, String)>,
 }
 
 /// Anything with an address that can stand behind the proxy.
@@ -55,6 +57,7 @@ impl Weir {
         Builder {
             config: Table::new(),
             descriptors: None,
+            variables: Vec::new(),
         }
         .with(&format!(
             "server.threads = 1
@@ -160,6 +163,13 @@ impl Builder {
         self
     }
 
+    /// Sets a variable of its environment.
+    #[must_use]
+    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Starts the proxy and waits until it is ready.
     pub async fn start(self) -> Weir {
         let (process, dir) = self.spawn(&[]);
@@ -238,6 +248,7 @@ impl Builder {
                 shell
             }
         };
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
             .args(["run", "--ports-file"])
             .arg(dir.path().join(PORTS));

@@ -66,10 +66,20 @@ pub(super) async fn serve(
         tokens: ready.access.tokens.clone(),
         turn: Mutex::new(()),
     });
-    let expiry = tokio::spawn({
-        let store = Arc::clone(&ready.store);
-        async move { store.run_expiry().await }
-    });
+    // Off this thread: to shrink a large rate limit may take long, and signals are heeded meanwhile.
+    let (expiry, expiring) = oneshot::channel::<()>();
+    drop(tokio::task::spawn_blocking({
+        let (store, runtime) = (Arc::clone(&ready.store), tokio::runtime::Handle::current());
+        move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = store.run_expiry() => {}
+                    // A sender that is gone means the end.
+                    _ = expiring => {}
+                }
+            });
+        }
+    }));
     let audit = ready.access.audit.clone();
     let reopen = || reopen_logs(&engine, audit.as_deref());
     let mut predecessor = predecessor;
@@ -132,7 +142,7 @@ pub(super) async fn serve(
             }
         }
     }
-    expiry.abort();
+    drop(expiry);
     remove_pid_file(config);
     if let Some(audit) = &audit {
         audit.close();

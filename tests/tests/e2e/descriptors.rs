@@ -1,5 +1,10 @@
 //! Too few file descriptors: the process says so, sheds idle connections, and blames nobody else.
 
+use std::{
+    io::Write as _,
+    time::{Duration, Instant},
+};
+
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::json;
 use weir_tests::{
@@ -199,4 +204,32 @@ async fn want_of_descriptors_is_no_failure_of_a_server() {
         0.0
     );
     weir.get("/").await.expect(200);
+}
+
+#[tokio::test]
+async fn probes_are_answered_beside_a_flood_where_descriptors_are_few() {
+    let api = Origin::named("a").await;
+    let weir = Weir::before(&[&api]).with_descriptors(64).start().await;
+    let admin: std::net::SocketAddr = weir.admin.address().parse().unwrap();
+    let mut flood = Vec::new();
+    for _ in 0..3 {
+        for n in 0..150 {
+            let mut stream = std::net::TcpStream::connect(weir.admin.address()).unwrap();
+            if n < 32 {
+                // It may have been closed for another already.
+                let _ = stream.write_all(b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            }
+            flood.push(stream);
+        }
+        let begun = Instant::now();
+        for path in ["/healthz", "/readyz", "/metrics"] {
+            let mut conn = Conn::open(admin).await;
+            conn.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+                .await;
+            conn.answer().await.expect(200);
+        }
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(2), "{took:?}");
+        weir.get("/").await.expect(200);
+    }
 }

@@ -12,6 +12,7 @@ mod bench;
 mod bodies;
 mod by_hand;
 mod capacity;
+mod clock;
 mod compression;
 mod connections;
 mod containers;

@@ -78,9 +78,11 @@ impl Connections {
         }
     }
 
-    /// Closes the one that matters least: the process has run out of descriptors.
-    pub(super) fn close_least(&self, now: Instant) {
-        self.held.lock().close_least(now);
+    /// Closes the one that matters least, or else the oldest stream of events: the process has run out of descriptors.
+    /// False when there is none.
+    pub(super) fn give_up_one(&self, now: Instant) -> bool {
+        let mut held = self.held.lock();
+        held.close_least(now) || held.close_oldest()
     }
 
     /// Closes those whose clients have taken too long.
@@ -114,13 +116,18 @@ impl Held {
             let of_same = of_origin.get(&connection.origin).copied();
             (standing, Reverse(of_same), since, **number)
         });
-        let Some(number) = least.map(|(number, _)| *number) else {
-            return false;
-        };
-        if let Some(connection) = self.by_number.remove(&number) {
-            connection.close();
-        }
-        true
+        let least = least.map(|(number, _)| *number);
+        least.is_some_and(|number| self.close(number))
+    }
+
+    fn close_oldest(&mut self) -> bool {
+        let oldest = self.by_number.keys().next().copied();
+        oldest.is_some_and(|number| self.close(number))
+    }
+
+    fn close(&mut self, number: u64) -> bool {
+        let connection = self.by_number.remove(&number);
+        connection.as_ref().inspect(|it| it.close()).is_some()
     }
 }
 
@@ -158,6 +165,20 @@ mod tests {
             more.push(connections.take(from(1), later));
             assert_eq!(numbers(&connections), left);
         }
+    }
+
+    #[test]
+    fn a_stream_is_given_up_only_when_there_is_nothing_else() {
+        let now = Instant::now();
+        let connections = Connections::new(4);
+        let held: Vec<_> = (0..3).map(|_| connections.take(from(1), now)).collect();
+        held[0].enter_at(Phase::Streaming, now);
+        held[2].enter_at(Phase::Streaming, now);
+        for left in [vec![0, 2], vec![2], vec![]] {
+            assert!(connections.give_up_one(now));
+            assert_eq!(numbers(&connections), left);
+        }
+        assert!(!connections.give_up_one(now));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod answer;
 mod connection;
 mod connections;
+mod date;
 mod stream;
 
 use std::{
@@ -16,15 +17,20 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
-use axum::{Router, body::Body, http::Request};
+use axum::{
+    Router,
+    body::Body,
+    http::{Request, header},
+};
 use hyper::body::{Body as _, Incoming};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::{GracefulShutdown, Watcher},
 };
+use rustix::process::{Resource, getrlimit};
 use rustls::{ServerConfig, server::Acceptor};
 use socket2::SockRef;
 use tokio::{
@@ -62,8 +68,12 @@ const HEAD: Duration = Duration::from_secs(75);
 const LOOK: Duration = Duration::from_millis(250);
 /// How long a shutdown waits for admin requests in flight.
 const LINGER: Duration = Duration::from_secs(2);
-/// Pause after an accept that failed for want of descriptors.
+/// Pause after an accept that failed for want of descriptors, when no connection can be given up.
 const SHORTAGE: Duration = Duration::from_millis(20);
+/// How often want of descriptors is told at most.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+/// How few places a low limit on descriptors leaves.
+const LEAST: usize = 4;
 
 /// Serves an application until `shutdown` completes, then finishes what is in flight, for two seconds
 /// at most.
@@ -83,11 +93,12 @@ pub(super) async fn serve(
     let unix = unix.map(UnixListener::from_std).transpose()?;
     let tls = sockets.tls;
     let graceful = GracefulShutdown::new();
-    let (by_tcp, by_unix) = (Connections::new(TCP), Connections::new(UNIX));
+    let (by_tcp, by_unix) = (places(TCP, 8), places(UNIX, 16));
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut shutdown = std::pin::pin!(shutdown);
     let mut since_yield = 0;
+    let mut told = None;
     loop {
         let accepted = tokio::select! {
             () = &mut shutdown => break,
@@ -110,10 +121,17 @@ pub(super) async fn serve(
             }
         };
         if let Err(error) = accepted {
-            warn!(%error, "admin connection not accepted");
             let now = Instant::now();
-            by_tcp.close_least(now);
-            tokio::time::sleep(SHORTAGE).await;
+            if told.is_none_or(|told| now.duration_since(told) >= TELL_EVERY) {
+                told = Some(now);
+                warn!(%error, "admin connection not accepted");
+            }
+            if by_tcp.give_up_one(now) || by_unix.give_up_one(now) {
+                // It closes when its task has a turn.
+                tokio::task::yield_now().await;
+            } else {
+                tokio::time::sleep(SHORTAGE).await;
+            }
         }
         // Connections that were accepted are looked at before many others come, which may take their places.
         since_yield = (since_yield + 1) % AT_A_TIME;
@@ -131,6 +149,15 @@ pub(super) async fn serve(
         warn!("admin requests still in flight after {LINGER:?}, ended");
     }
     Ok(())
+}
+
+/// Places for at most so many connections, and for no more than one of so many descriptors that the process may have.
+fn places(most: usize, one_of: u64) -> Arc<Connections> {
+    let limit = getrlimit(Resource::Nofile).current;
+    let share = limit.map_or(most, |limit| {
+        usize::try_from(limit / one_of).unwrap_or(most)
+    });
+    Connections::new(most.min(share.max(LEAST)))
 }
 
 async fn accept_unix(listener: Option<&UnixListener>) -> io::Result<UnixStream> {
@@ -215,7 +242,10 @@ async fn serve_one(
                 // Many requests at once on one connection do not keep others waiting.
                 tokio::task::yield_now().await;
             }
-            let response = app.oneshot(request).await?;
+            let mut response = app.oneshot(request).await?;
+            if let Some(date) = date::date(SystemTime::now()) {
+                response.headers_mut().insert(header::DATE, date);
+            }
             let streams = response.extensions().get::<Streaming>().is_some();
             connection.enter(if streams {
                 Phase::Streaming
@@ -228,6 +258,8 @@ async fn serve_one(
     let stream = Told::new(stream, Arc::clone(connection));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
+        // Its own stands still when the clock is set back.
+        .auto_date_header(false)
         .header_read_timeout(HEAD)
         .serve_connection(TokioIo::new(stream), service);
     // An error is the client's: it went away or sent what is no HTTP.
