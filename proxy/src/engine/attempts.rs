@@ -14,7 +14,7 @@ use super::forward::Forward;
 use super::room::NoConnection;
 use super::snapshot::{RoutePlan, UpstreamPlan};
 use super::upstream::{ConnectError, Dial, UpstreamConn};
-use crate::limit::monotonic_ms;
+use crate::limit::{monotonic_ms, monotonic_ms_at};
 use crate::upstream::retry::{self, AttemptFailure, Attempted, FailedAttempt, Next, Verdict};
 use crate::upstream::{Pick, Tried};
 
@@ -57,6 +57,7 @@ impl Call<'_> {
             compression: &settings.compression,
             response_headers: &route.response_headers,
             server_timing: settings.client.server_timing,
+            began: self.arrival.wall,
             draining: &self.shared.draining,
         };
         self.try_servers(&route.upstream, &plan).await
@@ -69,7 +70,8 @@ impl Call<'_> {
             again: None,
         };
         loop {
-            let Some(pick) = plan.state.pick(&mut tries.tried, monotonic_ms()) else {
+            let now = Instant::now();
+            let Some(pick) = plan.state.pick(&mut tries.tried, monotonic_ms_at(now)) else {
                 self.record
                     .error
                     .get_or_insert_with(|| "no live upstream server".into());
@@ -81,7 +83,7 @@ impl Call<'_> {
             }
             self.record.server = Some(pick.address());
             self.record.stages = None;
-            let chosen = self.arrival.at.elapsed();
+            let chosen = now.duration_since(self.arrival.at);
             let mut conn = match self.connection(plan, &pick, tries.allow_kept).await {
                 Ok(conn) => conn,
                 Err(Trouble::Failed(failure)) => {
@@ -100,12 +102,18 @@ impl Call<'_> {
                 Err(Trouble::Full) => return self.give_way().await,
                 Err(Trouble::Client(e)) => return self.client_lost(e),
             };
+            // Taking a kept connection takes no time worth a look at the clock.
+            let now = if conn.is_reused() {
+                now
+            } else {
+                Instant::now()
+            };
             let mut progress = Progress {
                 chosen,
-                connected: self.arrival.at.elapsed(),
+                connected: now.duration_since(self.arrival.at),
                 ..Progress::default()
             };
-            let result = exchange(self.client, &mut conn, request, &mut progress).await;
+            let result = exchange(self.client, &mut conn, request, &mut progress, now).await;
             self.record.first_byte = progress.first_byte;
             self.record.stages = progress.stages();
             self.record.body_bytes = progress.body_bytes;
@@ -130,7 +138,7 @@ impl Call<'_> {
         &mut self,
         plan: &UpstreamPlan,
         pick: &Pick,
-        conn: UpstreamConn,
+        conn: Box<UpstreamConn>,
         done: Done,
         progress: &Progress,
     ) -> Fate {
@@ -239,7 +247,7 @@ impl Call<'_> {
         plan: &UpstreamPlan,
         pick: &Pick,
         allow_kept: bool,
-    ) -> Result<UpstreamConn, Trouble> {
+    ) -> Result<Box<UpstreamConn>, Trouble> {
         let counters = &pick.server().connections;
         if allow_kept && let Some(conn) = plan.pool.take(pick.address()) {
             self.record.connect = Some(Duration::ZERO);
@@ -255,7 +263,11 @@ impl Call<'_> {
         Ok(conn)
     }
 
-    async fn connect(&mut self, plan: &UpstreamPlan, pick: &Pick) -> Result<UpstreamConn, Trouble> {
+    async fn connect(
+        &mut self,
+        plan: &UpstreamPlan,
+        pick: &Pick,
+    ) -> Result<Box<UpstreamConn>, Trouble> {
         let settings = &self.snapshot.settings;
         let started = Instant::now();
         let dial = Dial {

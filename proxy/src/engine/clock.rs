@@ -10,10 +10,9 @@ thread_local! {
     static LAST: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
 }
 
-/// Calls `use_it` with the present time as an IMF-fixdate (RFC 9110 section 5.6.7), which is made once a
-/// second.
-pub(super) fn with_date<T>(use_it: impl FnOnce(&[u8]) -> T) -> T {
-    let second = SystemTime::now()
+/// Calls `use_it` with `now` as an IMF-fixdate (RFC 9110 section 5.6.7), which is made once a second.
+pub(super) fn with_date<T>(now: SystemTime, use_it: impl FnOnce(&[u8]) -> T) -> T {
+    let second = now
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());
     LAST.with_borrow_mut(|(of, text)| {
@@ -35,7 +34,9 @@ mod tests {
 
     #[test]
     fn the_date_has_the_form_of_the_rfc() {
-        let text = with_date(|date| String::from_utf8_lossy(date).into_owned());
+        let text = with_date(SystemTime::now(), |date| {
+            String::from_utf8_lossy(date).into_owned()
+        });
         assert_eq!(text.len(), 29, "{text}");
         assert!(text.ends_with(" GMT"), "{text}");
     }

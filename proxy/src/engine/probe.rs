@@ -90,7 +90,7 @@ impl Probe {
         &self,
         shared: &Shared,
         upstream: &UpstreamPlan,
-    ) -> Result<(UpstreamConn, ResponseHead), CheckResult> {
+    ) -> Result<(Box<UpstreamConn>, ResponseHead), CheckResult> {
         // Counted like every connection, and never refused: a proxy that is full must not find its servers ill.
         let slot = shared.slots.take_anyway(Side::Upstream);
         let dial = Dial {
@@ -137,7 +137,7 @@ impl Probe {
 }
 
 /// Reads a body to its end, or as much of it as is worth it.
-async fn read_out(mut conn: UpstreamConn, framing: Framing) {
+async fn read_out(mut conn: Box<UpstreamConn>, framing: Framing) {
     conn.begin_body(framing);
     let mut read = 0;
     while read < MAX_BODY {

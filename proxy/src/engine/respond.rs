@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::StatusCode;
 use weir_http1::Fields;
@@ -38,7 +38,7 @@ impl Own<'_> {
     fn fields(&self, body: &str) -> Fields {
         let mut fields = Fields::new();
         fields.push(b"Server", SERVER);
-        clock::with_date(|date| fields.push(b"Date", date));
+        clock::with_date(SystemTime::now(), |date| fields.push(b"Date", date));
         fields.push(b"Content-Type", b"text/plain; charset=utf-8");
         fields.push(b"Content-Length", body.len().to_string().as_bytes());
         if self.status == 405 {

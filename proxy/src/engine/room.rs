@@ -53,7 +53,7 @@ impl Shared {
         dial: &Dial<'_>,
         limit: Duration,
         snapshot: &Snapshot,
-    ) -> Result<UpstreamConn, NoConnection> {
+    ) -> Result<Box<UpstreamConn>, NoConnection> {
         let deadline = Instant::now() + DESCRIPTOR_WITHIN;
         loop {
             let slot = self.room(Side::Upstream, snapshot).await;

@@ -33,9 +33,15 @@ pub use zones::{Check, Limit, Verdict, Zones, check_all, check_request, retry_af
 /// Starts at an arbitrary value and never goes back.
 #[must_use]
 pub fn monotonic_ms() -> u64 {
+    monotonic_ms_at(std::time::Instant::now())
+}
+
+/// What [`monotonic_ms`] says at `now`.
+#[must_use]
+pub fn monotonic_ms_at(now: std::time::Instant) -> u64 {
     use std::{sync::OnceLock, time::Instant};
 
     static START: OnceLock<Instant> = OnceLock::new();
-    let elapsed = START.get_or_init(Instant::now).elapsed();
+    let elapsed = now.saturating_duration_since(*START.get_or_init(|| now));
     elapsed.as_secs() * 1000 + u64::from(elapsed.subsec_millis())
 }

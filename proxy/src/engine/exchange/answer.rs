@@ -2,7 +2,6 @@
 
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use weir_http1::{Asked, Framing, Name, ResponseHead};
 
@@ -62,7 +61,7 @@ impl Exchange<'_> {
             let polled = self.server.poll_head(cx, asked);
             if self.progress.first_byte.is_none() && (polled.is_ready() || self.server.has_input())
             {
-                self.progress.first_byte = Some(self.started.elapsed());
+                self.progress.first_byte = Some(self.now().duration_since(self.started));
             }
             let Poll::Ready(head) = polled else {
                 return self.flush(cx, moved);
@@ -103,7 +102,7 @@ impl Exchange<'_> {
                 self.answer = Answer::Done;
                 moved = true;
             } else {
-                self.client_stall.note(self.client.bytes_written());
+                self.note_client_stall();
             }
         }
         Ok(moved)
@@ -112,7 +111,7 @@ impl Exchange<'_> {
     fn flush(&mut self, cx: &mut Context<'_>, moved: bool) -> Result<bool, Failure> {
         match self.client.poll_flush(cx)? {
             Poll::Ready(()) => self.client_stall.clear(),
-            Poll::Pending => self.client_stall.note(self.client.bytes_written()),
+            Poll::Pending => self.note_client_stall(),
         }
         Ok(moved)
     }
@@ -217,7 +216,8 @@ impl Exchange<'_> {
     fn decorate(&self, answer: &mut AnswerHead) {
         let fields = &mut answer.fields;
         if !fields.has(Name::Date) {
-            clock::with_date(|date| fields.push(b"Date", date));
+            let since = self.progress.connected + self.progress.first_byte.unwrap_or_default();
+            clock::with_date(self.plan.began + since, |date| fields.push(b"Date", date));
         }
         fields.remove(Name::XRequestId);
         fields.push(b"X-Request-Id", self.plan.forward.id.as_bytes());
@@ -259,7 +259,9 @@ impl Exchange<'_> {
                     return Err(e.into());
                 }
                 Poll::Pending => {
-                    self.server_silent.get_or_insert_with(Instant::now);
+                    if self.server_silent.is_none() {
+                        self.server_silent = Some(self.now());
+                    }
                     if let Some(encoder) = &mut self.encoder
                         && encoder.flush()
                     {
@@ -284,7 +286,7 @@ impl Exchange<'_> {
                     moved = true;
                 }
                 Poll::Pending => {
-                    self.client_stall.note(self.client.bytes_written());
+                    self.note_client_stall();
                     return Ok(moved);
                 }
             }
@@ -302,10 +304,10 @@ impl Exchange<'_> {
     /// Moves compressed bytes to the client. Returns whether any were.
     fn poll_encoded(&mut self, cx: &mut Context<'_>) -> Result<bool, Failure> {
         let mut moved = false;
-        let Some(encoder) = &mut self.encoder else {
-            return Ok(false);
-        };
-        while !encoder.rest().is_empty() {
+        while let Some(encoder) = &mut self.encoder {
+            if encoder.rest().is_empty() {
+                break;
+            }
             match self.client.poll_send(cx, encoder.rest())? {
                 Poll::Ready(n) => {
                     encoder.sent += n;
@@ -314,7 +316,7 @@ impl Exchange<'_> {
                     moved = true;
                 }
                 Poll::Pending => {
-                    self.client_stall.note(self.client.bytes_written());
+                    self.note_client_stall();
                     break;
                 }
             }

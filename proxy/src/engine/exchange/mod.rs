@@ -14,7 +14,7 @@ use std::future::poll_fn;
 use std::io;
 use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use weir_api::settings::{Compression, Timeouts};
 use weir_http1::{Fields, RequestBody};
@@ -43,6 +43,8 @@ pub(super) struct Plan<'a> {
     pub(super) response_headers: &'a HeaderOps,
     /// The client is told how long each stage took.
     pub(super) server_timing: bool,
+    /// When the request began.
+    pub(super) began: SystemTime,
     /// Set while the process is about to end: the connection to the client ends after this answer.
     pub(super) draining: &'a AtomicBool,
 }
@@ -148,6 +150,8 @@ struct Exchange<'a> {
     plan: &'a Plan<'a>,
     progress: &'a mut Progress,
     started: Instant,
+    /// The time, read once a wake-up at most.
+    now: Option<Instant>,
     upload: Upload,
     /// Request body bytes taken so far.
     taken: u64,
@@ -170,7 +174,7 @@ struct Exchange<'a> {
     server_stall: Stall,
 }
 
-/// Sends the request to the server and its answer to the client.
+/// Sends the request to the server and its answer to the client. `started` is the present time.
 ///
 /// # Errors
 /// [`Failure`]. Whether an answer had begun is known to the [`Downstream`].
@@ -179,6 +183,7 @@ pub(super) async fn exchange(
     server: &mut UpstreamConn,
     plan: &Plan<'_>,
     progress: &mut Progress,
+    started: Instant,
 ) -> Result<Done, Failure> {
     let body = plan.forward.body;
     server.send_head(body, |out| write_head(out, client.head(), &plan.forward));
@@ -188,7 +193,8 @@ pub(super) async fn exchange(
         server,
         plan,
         progress,
-        started: Instant::now(),
+        started,
+        now: Some(started),
         upload: match has_body {
             true => Upload::Sending,
             false => Upload::Flushing,
@@ -236,9 +242,19 @@ enum Expired {
 impl Exchange<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<End, Failure>> {
         let mut turn = Turn::new();
+        let done = self.poll_turn(cx, &mut turn);
+        self.now = None;
+        done
+    }
+
+    fn now(&mut self) -> Instant {
+        *self.now.get_or_insert_with(Instant::now)
+    }
+
+    fn poll_turn(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Poll<Result<End, Failure>> {
         loop {
-            let mut moved = self.poll_upload(cx, &mut turn)?;
-            moved |= self.poll_answer(cx, &mut turn)?;
+            let mut moved = self.poll_upload(cx, turn)?;
+            moved |= self.poll_answer(cx, turn)?;
             if let Some(end) = self.end() {
                 return Poll::Ready(Ok(end));
             }

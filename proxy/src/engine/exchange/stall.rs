@@ -18,9 +18,9 @@ impl Stall {
     }
 
     /// Something waits; `written` is how much the peer has taken in all.
-    pub(super) fn note(&mut self, written: u64) {
+    pub(super) fn note(&mut self, written: u64, now: Instant) {
         if self.since.is_none() || self.written != written {
-            self.since = Some(Instant::now());
+            self.since = Some(now);
             self.written = written;
         }
     }

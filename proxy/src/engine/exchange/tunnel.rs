@@ -119,7 +119,8 @@ impl Tunnel<'_> {
                     return true;
                 }
                 Poll::Pending => {
-                    self.server_stall.note(self.server.bytes_written());
+                    self.server_stall
+                        .note(self.server.bytes_written(), Instant::now());
                     return moved;
                 }
             }
@@ -141,7 +142,9 @@ impl Tunnel<'_> {
                 self.broken = true;
                 moved = true;
             }
-            Poll::Pending => self.server_stall.note(self.server.bytes_written()),
+            Poll::Pending => self
+                .server_stall
+                .note(self.server.bytes_written(), Instant::now()),
         }
         moved
     }
@@ -176,7 +179,8 @@ impl Tunnel<'_> {
                     return true;
                 }
                 Poll::Pending => {
-                    self.client_stall.note(self.client.bytes_written());
+                    self.client_stall
+                        .note(self.client.bytes_written(), Instant::now());
                     return moved;
                 }
             }
@@ -199,7 +203,9 @@ impl Tunnel<'_> {
                 self.down = Way::Closed;
                 moved = true;
             }
-            Poll::Pending => self.client_stall.note(self.client.bytes_written()),
+            Poll::Pending => self
+                .client_stall
+                .note(self.client.bytes_written(), Instant::now()),
         }
         moved
     }

@@ -1,7 +1,6 @@
 //! The request on its way to the server.
 
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use super::super::forward::plain_trailers;
 use super::super::turn::Turn;
@@ -31,7 +30,9 @@ impl Exchange<'_> {
         while self.upload == Upload::Sending {
             match self.client.poll_body(cx) {
                 Poll::Pending => {
-                    self.client_silent.get_or_insert_with(Instant::now);
+                    if self.client_silent.is_none() {
+                        self.client_silent = Some(self.now());
+                    }
                     break;
                 }
                 Poll::Ready(more) => {
@@ -67,7 +68,7 @@ impl Exchange<'_> {
                     return Ok(true);
                 }
                 Poll::Pending => {
-                    self.server_stall.note(self.server.bytes_written());
+                    self.note_server_stall();
                     return Ok(moved);
                 }
             }
@@ -79,7 +80,7 @@ impl Exchange<'_> {
                     if self.upload == Upload::Flushing {
                         self.upload = Upload::Done;
                         self.progress.sent = true;
-                        self.sent_at = Some(Instant::now());
+                        self.sent_at = Some(self.now());
                         moved = true;
                     }
                 }
@@ -87,7 +88,7 @@ impl Exchange<'_> {
                     self.stop_upload();
                     moved = true;
                 }
-                Poll::Pending => self.server_stall.note(self.server.bytes_written()),
+                Poll::Pending => self.note_server_stall(),
             }
         }
         Ok(moved)
@@ -96,8 +97,18 @@ impl Exchange<'_> {
     /// Nothing more of the request goes to the server.
     pub(super) fn stop_upload(&mut self) {
         self.upload = Upload::Stopped;
-        self.sent_at = Some(Instant::now());
+        self.sent_at = Some(self.now());
         self.client_silent = None;
         self.server_stall.clear();
+    }
+
+    pub(super) fn note_server_stall(&mut self) {
+        let now = self.now();
+        self.server_stall.note(self.server.bytes_written(), now);
+    }
+
+    pub(super) fn note_client_stall(&mut self) {
+        let now = self.now();
+        self.client_stall.note(self.client.bytes_written(), now);
     }
 }

@@ -79,7 +79,7 @@ impl Connector {
         dial: &Dial<'_>,
         limit: Duration,
         slot: Slot,
-    ) -> Result<UpstreamConn, ConnectError> {
+    ) -> Result<Box<UpstreamConn>, ConnectError> {
         let socket = match dial.address {
             Endpoint::Inet(address) if dial.transport.is_plain() => {
                 let connected = timeout(limit, TcpStream::connect(address)).await;
@@ -93,7 +93,7 @@ impl Connector {
                 Err(_) => return Err(ConnectError::Timeout),
             },
         };
-        Ok(UpstreamConn::new(socket, dial.address, slot))
+        Ok(Box::new(UpstreamConn::new(socket, dial.address, slot)))
     }
 }
 

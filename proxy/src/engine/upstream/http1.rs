@@ -176,10 +176,9 @@ impl UpstreamConn {
     }
 
     /// Prepares the connection for the pool after a complete exchange.
-    pub(in super::super) fn rest(mut self) -> Self {
+    pub(in super::super) fn rest(&mut self) {
         self.served += 1;
         self.wire.rest();
-        self
     }
 
     /// Whether the idle connection is still open and silent, as far as the kernel has told.

@@ -20,7 +20,7 @@ pub(in super::super) struct IdlePool {
 
 #[derive(Debug)]
 struct Idle {
-    conn: UpstreamConn,
+    conn: Box<UpstreamConn>,
     since: Instant,
     /// The thread whose event loop knows the socket: waking across threads costs more.
     home: ThreadId,
@@ -29,10 +29,10 @@ struct Idle {
 impl IdlePool {
     /// The most recently used idle connection to `address` that is still open, preferably one of
     /// this thread.
-    pub(in super::super) fn take(&self, address: Endpoint) -> Option<UpstreamConn> {
+    pub(in super::super) fn take(&self, address: Endpoint) -> Option<Box<UpstreamConn>> {
         let here = thread::current().id();
-        let mut idle = self.idle.lock();
         loop {
+            let mut idle = self.idle.lock();
             let mut found = None;
             for (at, entry) in idle.iter().enumerate().rev() {
                 if entry.conn.address() == address {
@@ -44,6 +44,8 @@ impl IdlePool {
                 }
             }
             let mut entry = idle.remove(found?)?;
+            // Looked at, and closed if need be, outside the lock.
+            drop(idle);
             if entry.conn.is_quiet() {
                 return Some(entry.conn);
             }
@@ -51,9 +53,10 @@ impl IdlePool {
     }
 
     /// Keeps `conn`, closing the least recently used ones above `cap`.
-    pub(in super::super) fn put(&self, conn: UpstreamConn, cap: usize) {
+    pub(in super::super) fn put(&self, mut conn: Box<UpstreamConn>, cap: usize) {
+        conn.rest();
         let entry = Idle {
-            conn: conn.rest(),
+            conn,
             since: Instant::now(),
             home: thread::current().id(),
         };

@@ -45,6 +45,8 @@ pub(super) struct Wire {
     /// The largest read since the last [`Wire::rest`].
     largest: usize,
     total_written: u64,
+    /// The socket may hold something back (TLS) that was written since the last flush.
+    held: bool,
 }
 
 // === impl Wire ===
@@ -59,6 +61,7 @@ impl Wire {
             next_read: FIRST_READ,
             largest: 0,
             total_written: 0,
+            held: false,
         }
     }
 
@@ -126,7 +129,7 @@ impl Wire {
 
     /// Whether nothing waits to be written.
     pub(super) fn is_flushed(&self) -> bool {
-        self.out.is_empty()
+        self.out.is_empty() && !self.held
     }
 
     /// Whether so much waits to be written that the other side should wait too.
@@ -150,7 +153,7 @@ impl Wire {
             let waiting = self.out.get(self.written..).unwrap_or_default();
             if waiting.is_empty() {
                 let n = not_zero(ready!(Pin::new(&mut self.io).poll_write(cx, data))?)?;
-                self.total_written += n as u64;
+                self.wrote(n);
                 return Poll::Ready(Ok(n));
             }
             let bufs = [io::IoSlice::new(waiting), io::IoSlice::new(data)];
@@ -158,7 +161,7 @@ impl Wire {
             let n = not_zero(ready!(
                 Pin::new(&mut self.io).poll_write_vectored(cx, &bufs)
             )?)?;
-            self.total_written += n as u64;
+            self.wrote(n);
             if n > before {
                 self.written();
                 return Poll::Ready(Ok(n - before));
@@ -168,6 +171,11 @@ impl Wire {
                 self.written();
             }
         }
+    }
+
+    fn wrote(&mut self, n: usize) {
+        self.total_written += n as u64;
+        self.held = self.io.holds_back();
     }
 
     /// Everything in `out` is written.
@@ -182,16 +190,18 @@ impl Wire {
 
     /// Writes what waits.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.out.is_empty() {
+        if self.is_flushed() {
             return Poll::Ready(Ok(()));
         }
         while let Some(rest) = self.out.get(self.written..).filter(|rest| !rest.is_empty()) {
             let n = not_zero(ready!(Pin::new(&mut self.io).poll_write(cx, rest))?)?;
             self.written += n;
-            self.total_written += n as u64;
+            self.wrote(n);
         }
         self.written();
-        Pin::new(&mut self.io).poll_flush(cx)
+        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        self.held = false;
+        Poll::Ready(Ok(()))
     }
 
     /// Writes what waits and says that nothing more comes.

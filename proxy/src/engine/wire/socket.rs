@@ -18,6 +18,13 @@ pub(in super::super) enum Socket {
     Layered(Box<Io>),
 }
 
+impl Socket {
+    /// Whether written bytes may wait for a flush.
+    pub(super) fn holds_back(&self) -> bool {
+        matches!(self, Self::Layered(_))
+    }
+}
+
 impl From<TcpStream> for Socket {
     fn from(stream: TcpStream) -> Self {
         Self::Tcp(stream)
