@@ -3,6 +3,7 @@
 use std::io::Read as _;
 
 use serde_json::json;
+use weir_tests::raw::RawServer;
 use weir_tests::{Origin, Reply, Response, Weir};
 
 /// 20 kB of JSON that compresses well, or another answer, by path.
@@ -183,4 +184,62 @@ async fn an_old_client_gets_a_compressed_body_without_chunks() {
     if is_gzip(&response) {
         assert!(unpacked(&response).starts_with(b"{\"name\""));
     }
+}
+
+#[tokio::test]
+async fn each_piece_of_a_compressed_stream_can_be_read_when_it_comes() {
+    // Sends the next piece only once the client has read the last.
+    let (read, reads) = tokio::sync::watch::channel(0);
+    let api = RawServer::start(move |mut conn| {
+        let mut reads = reads.clone();
+        async move {
+            let _ = conn.request_head().await;
+            conn.send("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+                .await;
+            for piece in 0..3 {
+                let _ = reads.wait_for(|read| *read == piece).await;
+                conn.send(format!("c\r\n{{\"piece\": {piece}}}\r\n")).await;
+            }
+            conn.send("0\r\n\r\n").await;
+            let _ = conn.rest().await;
+        }
+    })
+    .await;
+    let weir = Weir::before(&[&api])
+        .with("compression = { enabled = true, min_length = 0, types = ['application/json'] }")
+        .start()
+        .await;
+    let mut client = weir.connect().await;
+    client
+        .send("GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n")
+        .await;
+    let mut raw = Vec::new();
+    for piece in 0..3 {
+        let wanted = format!("{{\"piece\": {piece}}}");
+        while !so_far(&raw).ends_with(&wanted) {
+            let more = client.receive().await;
+            assert!(!more.is_empty(), "closed after {:?}", so_far(&raw));
+            raw.extend(more);
+        }
+        read.send_replace(piece + 1);
+    }
+}
+
+/// What can be unpacked of an answer that has come in part, chunked and compressed.
+fn so_far(raw: &[u8]) -> String {
+    let Some(end) = raw.windows(4).position(|w| w == b"\r\n\r\n") else {
+        return String::new();
+    };
+    let mut rest = &raw[end + 4..];
+    let mut packed = Vec::new();
+    while let Some(line) = rest.windows(2).position(|w| w == b"\r\n") {
+        let size = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap(), 16).unwrap();
+        let data = &rest[line + 2..];
+        packed.extend(&data[..size.min(data.len())]);
+        rest = data.get(size + 2..).unwrap_or_default();
+    }
+    let mut text = Vec::new();
+    // Ends with an error as long as the stream is not complete.
+    let _ = flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut text);
+    String::from_utf8(text).unwrap()
 }
