@@ -1,7 +1,7 @@
 //! curl and h2load.
 
 use tokio::process::Command;
-use weir_tests::{Authority, Origin, Reply, Weir, within};
+use weir_tests::{Authority, Origin, Reply, Weir, eventually, process::free_address, within};
 
 use super::h2c;
 
@@ -120,4 +120,39 @@ async fn h2load_gets_every_answer_with_tls() {
     let out = run("h2load", &["-n", "1000", "-c", "4", "-m", "20", &url]).await;
     assert!(out.contains("1000 succeeded, 0 failed, 0 errored"), "{out}");
     assert!(out.contains("Application protocol: h2"), "{out}");
+}
+
+/// h2load begins nothing more once it has been told to go; what it has begun is answered.
+#[tokio::test]
+async fn a_hand_over_under_h2load_fails_no_request() {
+    let api = Origin::answering(Reply::sized(vec![b'x'; 5000])).await;
+    let dir = tempfile::tempdir().unwrap();
+    let builder = Weir::before(&[&api]).with(&format!(
+        "listener = [{{ address = '{}', h2c = true }}]
+         server.upgrade_socket = '{}'",
+        free_address(),
+        dir.path().join("upgrade.sock").display(),
+    ));
+    let mut old = builder.clone().start().await;
+    let url = format!("http://{}/", old.addr());
+    let load =
+        tokio::spawn(
+            async move { run("h2load", &["-n", "100000", "-c", "8", "-m", "10", &url]).await },
+        );
+    eventually("load", || api.count() > 500).await;
+    let _new = builder.start_upgrading(&old).await;
+    assert_eq!(old.process.exit_code().await, Some(0));
+    let out = within("h2load", load).await.unwrap();
+    let count = |what: &str| -> u64 {
+        let at = out.find(what).unwrap_or_else(|| panic!("{what} in {out}"));
+        out[..at]
+            .rsplit([' ', ','])
+            .find(|it| !it.is_empty())
+            .unwrap()
+            .parse()
+            .unwrap()
+    };
+    assert!(count(" started") >= 500, "{out}");
+    assert_eq!(count(" started"), count(" succeeded"), "{out}");
+    assert_eq!(count(" succeeded"), count(" 2xx"), "{out}");
 }

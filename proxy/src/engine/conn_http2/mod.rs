@@ -6,31 +6,28 @@
 //! first, what it has asked by then is answered, and then the connection ends. One that breaks the rules or
 //! floods is told why and closed at once.
 
+mod stream;
+
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::task::AtomicWaker;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
 use http::Request;
 use parking_lot::Mutex;
 use weir_api::settings::Timeouts;
-use weir_http1::{RequestBody, RequestHead, Version};
 
-use super::downstream::Downstream;
+use self::stream::Link;
 use super::downstream::http2::{
-    CONNECTION_WINDOW, Flood, Io, Limits, Refusal, SEND_BUFFER, STREAM_WINDOW, Session, Transport,
-    Violation, head_of,
+    CONNECTION_WINDOW, Flood, Io, Limits, SEND_BUFFER, STREAM_WINDOW, Transport, Violation,
 };
 use super::linger;
 use super::peer::Peer;
-use super::request::{Arrival, serve};
-use super::respond::Own;
 use super::shared::Shared;
 use super::wire::{Timer, Wire};
 
@@ -38,20 +35,10 @@ use super::wire::{Timer, Wire};
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long requests get to notice that their connection has ended.
 const LAST_STREAMS: Duration = Duration::from_secs(5);
+/// How often the log tells of a flood.
+const SAY_EVERY: Duration = Duration::from_secs(10);
 /// What a head may be larger than `client.max_header` for `h2`, so that it is answered and not cut off.
 const HEADER_ROOM: u32 = 16 * 1024;
-
-/// A connection as its streams know it.
-#[derive(Debug)]
-struct Link {
-    /// Requests under way.
-    active: AtomicU32,
-    /// Wakes the task of the connection when the last one has ended.
-    waker: AtomicWaker,
-}
-
-/// One request under way, until dropped.
-struct Active(Arc<Link>);
 
 /// What the task of a connection has to do something about.
 enum Event {
@@ -105,10 +92,7 @@ pub(super) async fn serve_http2(shared: &Arc<Shared>, wire: Wire, timer: Timer, 
     let mut driver = Driver {
         shared,
         peer: Arc::new(peer),
-        link: Arc::new(Link {
-            active: AtomicU32::new(0),
-            waker: AtomicWaker::new(),
-        }),
+        link: Arc::default(),
         transport: Arc::clone(&transport),
         timer,
         idle: Some(Instant::now()),
@@ -150,17 +134,35 @@ impl Driver<'_> {
         let mut handshake = pin!(builder(limits).handshake(io));
         let limit = self.shared.snapshot.load().settings.timeouts.client_header;
         let deadline = Instant::now() + limit;
-        let _idle = self.shared.slots.idle();
-        poll_fn(|cx| {
-            let done = handshake.as_mut().poll(cx);
-            let flushed = self.transport.lock().poll_flush(cx);
-            match done {
-                Poll::Ready(done) => Poll::Ready(done.ok()),
-                Poll::Pending if matches!(flushed, Poll::Ready(Err(_))) => Poll::Ready(None),
-                Poll::Pending => self.timer.poll_until(cx, deadline).map(|()| None),
+        loop {
+            let mut reclaim = pin!(self.shared.slots.reclaim().notified());
+            reclaim.as_mut().enable();
+            let _idle = self.shared.slots.idle();
+            if self.shared.closing.load(Ordering::Acquire) {
+                return None;
             }
-        })
-        .await
+            // `None`: it may have to give way.
+            let done = poll_fn(|cx| {
+                let done = handshake.as_mut().poll(cx);
+                let flushed = self.transport.lock().poll_flush(cx);
+                match done {
+                    Poll::Ready(done) => return Poll::Ready(Some(done.ok())),
+                    Poll::Pending if matches!(flushed, Poll::Ready(Err(_))) => {
+                        return Poll::Ready(Some(None));
+                    }
+                    Poll::Pending => {}
+                }
+                if reclaim.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(None);
+                }
+                self.timer.poll_until(cx, deadline).map(|()| Some(None))
+            });
+            match done.await {
+                Some(connection) => return connection,
+                None if self.is_unwanted() => return None,
+                None => {}
+            }
+        }
     }
 
     /// Serves until the connection has ended.
@@ -238,21 +240,27 @@ impl Driver<'_> {
     }
 
     fn flood(&self, flood: Flood) {
+        static SAID: Mutex<Option<Instant>> = Mutex::new(None);
+
         self.shared.metrics.http2.flood(flood.as_str());
-        tracing::warn!(
-            client = %self.peer.address.ip(),
-            kind = flood.as_str(),
-            "HTTP/2 connection closed: too many frames that only cost"
-        );
+        let mut said = SAID.lock();
+        if said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
+            *said = Some(Instant::now());
+            tracing::warn!(
+                client = %self.peer.address.ip(),
+                kind = flood.as_str(),
+                "HTTP/2 connection closed: too many frames that only cost (told once in 10 s)"
+            );
+        }
     }
 
     /// Notes since when there has been no request under way.
     fn note_idle(&mut self) {
-        match self.link.active.load(Ordering::Acquire) {
-            0 => {
+        match self.link.is_idle() {
+            true => {
                 self.idle.get_or_insert_with(Instant::now);
             }
-            _ => self.idle = None,
+            false => self.idle = None,
         }
     }
 
@@ -294,7 +302,7 @@ impl Driver<'_> {
         {
             return Poll::Ready(Event::Violation(violation));
         }
-        let now_idle = self.link.active.load(Ordering::Acquire) == 0;
+        let now_idle = self.link.is_idle();
         if now_idle != idle && self.leaving.is_none() {
             return Poll::Ready(Event::Turned);
         }
@@ -332,88 +340,16 @@ impl Driver<'_> {
             .min_by_key(|(deadline, _)| *deadline)
     }
 
-    /// Begins to serve a request.
-    fn begin(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
-        let arrival = Arrival {
-            wall: SystemTime::now(),
-            at: Instant::now(),
-        };
-        let max = self.shared.snapshot.load().settings.client.max_header;
-        let (parts, recv) = request.into_parts();
-        let (head, refused) = match head_of(&parts, recv.is_end_stream(), max.as_u64()) {
-            Ok(head) => (head, None),
-            Err(refusal) => {
-                let line = format!("{} {} HTTP/2.0", parts.method, parts.uri);
-                let status = match refusal {
-                    Refusal::Malformed => 400,
-                    Refusal::Status(status) => status,
-                };
-                let id = self.shared.ids.next();
-                self.shared
-                    .log_refused(self.peer.address, status, id, line.as_bytes());
-                if refusal == Refusal::Malformed {
-                    respond.send_reset(Reason::PROTOCOL_ERROR);
-                    return;
-                }
-                let head = RequestHead::new(
-                    Version::Http2,
-                    parts.method,
-                    b"/",
-                    None,
-                    weir_http1::Fields::new(),
-                    RequestBody::None,
-                );
-                (head, Some((status, id)))
-            }
-        };
-        let mut client = Downstream::Http2(Box::new(Session::new(head, recv, respond)));
-        self.link.active.fetch_add(1, Ordering::AcqRel);
-        let active = Active(Arc::clone(&self.link));
-        let transport = Arc::downgrade(&self.transport);
-        let (shared, peer) = (Arc::clone(self.shared), Arc::clone(&self.peer));
-        tokio::spawn(async move {
-            let _active = active;
-            match refused {
-                None => {
-                    serve(&shared, &mut client, arrival, &peer).await;
-                }
-                Some((status, id)) => {
-                    let own = Own {
-                        status,
-                        id: id.as_str(),
-                        retry_after: None,
-                    };
-                    let limit = shared.snapshot.load().settings.timeouts.send;
-                    own.send(&mut client, limit).await;
-                }
-            }
-            if let Downstream::Http2(session) = client
-                && session.end()
-                && let Some(transport) = transport.upgrade()
-            {
-                transport.lock().answered();
-            }
-        });
-    }
-
     /// Waits until the requests of a connection that has ended have noticed.
     async fn last_streams(&mut self) {
         let deadline = Instant::now() + LAST_STREAMS;
         poll_fn(|cx| {
             self.link.waker.register(cx.waker());
-            if self.link.active.load(Ordering::Acquire) == 0 {
+            if self.link.is_idle() {
                 return Poll::Ready(());
             }
             self.timer.poll_until(cx, deadline)
         })
         .await;
-    }
-}
-
-impl Drop for Active {
-    fn drop(&mut self) {
-        if self.0.active.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.waker.wake();
-        }
     }
 }
