@@ -22,7 +22,8 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// Starts nginx with `http` inside its `http` block and `server` inside a server that listens.
+    /// Starts nginx with `http` inside its `http` block and `server` inside a server that listens. `ADDRESS` in `http` is
+    /// where it listens, for more servers there.
     pub async fn start(http: &str, server: &str) -> Self {
         let program = find();
         // The port is free now; should someone take it first, nginx ends and another one is tried.
@@ -30,6 +31,7 @@ impl Nginx {
             let address = free_address();
             let dir = tempfile::tempdir().unwrap();
             let root = dir.path().display();
+            let http = http.replace("ADDRESS", &address.to_string());
             let config = format!(
                 "daemon off; master_process off; worker_processes 1;
                  pid {root}/nginx.pid; error_log {root}/error.log;

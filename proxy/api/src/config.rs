@@ -7,6 +7,7 @@ mod document;
 mod error;
 mod listener;
 mod parse;
+mod route;
 mod transport;
 
 use std::{
@@ -24,6 +25,7 @@ pub use listener::{
     TlsVersion, UNIX_PREFIX, unix_path,
 };
 pub use parse::{load, locate, parse, read};
+pub use route::{RoutePath, path_regex};
 pub use transport::{ProxyProtocol, Transport, UpstreamTls};
 
 use crate::{
@@ -232,12 +234,21 @@ pub enum LogFormat {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
-    /// Only requests for this host; none: for any (nginx: `server_name`).
+    /// What it is called in logs and metrics; see [`Route::label`].
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Only requests for this host, or with `*.` in front those below it; none: for any (nginx: `server_name`).
     #[serde(default)]
     pub host: Option<String>,
-    /// Only requests whose path begins so (nginx: `location`).
-    #[serde(default = "any_path")]
-    pub path: String,
+    /// Only requests for these paths (nginx: `location`).
+    #[serde(default)]
+    pub path: RoutePath,
+    /// Only requests with one of these methods; none: with any (nginx: `limit_except`).
+    #[serde(default)]
+    pub methods: Vec<String>,
+    /// Only requests that have all these header fields with these values.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
     /// Name of an upstream that exists.
     pub upstream: String,
     /// Names of rate limits that exist; a request must pass all of them (nginx: `limit_req`).
@@ -249,10 +260,6 @@ pub struct Route {
     /// Changes to the response before it goes to the client (nginx: `add_header`, `proxy_hide_header`).
     #[serde(default)]
     pub response_headers: HeaderChanges,
-}
-
-fn any_path() -> String {
-    "/".to_owned()
 }
 
 /// Changes to the headers of a message; names and values are valid ones.

@@ -75,6 +75,8 @@ pub enum Shape {
     Tables(&'static Table),
     /// Texts by name; names and texts as described.
     Texts(TextRule, TextRule),
+    /// A value, or a table with fixed fields.
+    Either(Kind, &'static Table),
     /// Something that a later version will have.
     Later,
 }
@@ -216,6 +218,17 @@ impl Kind {
                 .join(" or "),
             Self::Text(rule) => rule.allowed.to_owned(),
         }
+    }
+
+    /// What is allowed where a table may stand instead.
+    #[must_use]
+    pub fn or_table(&self, table: &Table) -> String {
+        let names: Vec<_> = table.fields.iter().map(|it| it.name).collect();
+        format!(
+            "{}; or a table with one of: {}",
+            self.allowed(),
+            names.join(", ")
+        )
     }
 
     /// What is allowed, without how to write it: `16 to 1000000`.

@@ -60,6 +60,17 @@ fn the_example_of_http2_is_good() {
     assert_eq!(config.settings().client.max_streams, 128);
 }
 
+#[test]
+fn the_examples_are_good() {
+    let mut found = 0;
+    for file in fs::read_dir(shipped("config/examples")).unwrap() {
+        let file = file.unwrap().path();
+        config::load(&file).unwrap_or_else(|errors| panic!("{errors}"));
+        found += 1;
+    }
+    assert!(found > 0);
+}
+
 /// Run with `WEIR_UPDATE_DOCS=1` to print the tables into the file.
 #[test]
 fn the_reference_has_every_setting() {

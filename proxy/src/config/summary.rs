@@ -94,8 +94,16 @@ fn route(route: &Route) -> String {
         [] => String::new(),
         names => format!(", limited by {}", names.join(", ")),
     };
+    let methods = match route.methods.as_slice() {
+        [] => String::new(),
+        methods => format!(" {}", methods.join(", ")),
+    };
+    let fields = route.headers.iter();
+    let fields: String = fields
+        .map(|(name, value)| format!(" {name}: {value}"))
+        .collect();
     format!(
-        "route      {host} {} -> {}{limits}",
+        "route      {host} {}{methods}{fields} -> {}{limits}",
         route.path, route.upstream
     )
 }

@@ -17,8 +17,8 @@ use super::shared::Shared;
 use super::snapshot::{RoutePlan, Snapshot};
 use crate::limit::{Decision, KeySource, check_request, monotonic_ms, retry_after};
 use crate::observe::{RequestId, Stages};
-use crate::route::host;
 use crate::route::path::{self, PathError};
+use crate::route::{Asked, NoRoute, host};
 use crate::upstream::Endpoint;
 
 /// nginx's status for a client that closed the connection before its answer.
@@ -56,6 +56,8 @@ pub(super) struct Call<'a> {
     pub(super) peer: &'a Peer,
     pub(super) origin: Origin,
     pub(super) record: Record,
+    /// What 405 says is allowed, if that is less than this proxy passes on.
+    allow: Option<String>,
 }
 
 impl<'a> Call<'a> {
@@ -95,6 +97,7 @@ impl<'a> Call<'a> {
             peer,
             origin,
             record,
+            allow: None,
         }
     }
 
@@ -112,8 +115,12 @@ impl<'a> Call<'a> {
             return self.local(405, None).await;
         }
         let route = match self.find_route() {
-            Ok(Some(route)) => route,
-            Ok(None) => return self.local(404, None).await,
+            Ok(Ok(route)) => route,
+            Ok(Err(NoRoute::NotFound)) => return self.local(404, None).await,
+            Ok(Err(NoRoute::Method(allowed))) => {
+                self.allow = Some(allowed.join(", "));
+                return self.local(405, None).await;
+            }
             Err(e) => {
                 self.record.error = Some(e.to_string());
                 return self.local(400, None).await;
@@ -132,16 +139,26 @@ impl<'a> Call<'a> {
     }
 
     /// The route of the request, by its normalised host and path.
-    fn find_route(&self) -> Result<Option<Arc<RoutePlan>>, PathError> {
+    fn find_route(&self) -> Result<Result<Arc<RoutePlan>, NoRoute>, PathError> {
         let head = self.client.head();
         let target = head.origin_form();
         if target == b"*" {
             // The server as a whole: no route is about it.
-            return Ok(None);
+            return Ok(Err(NoRoute::NotFound));
         }
         let path = path::normalise(target)?;
-        let host = host::normalise(head.authority());
-        Ok(self.snapshot.routes.find(&host, &path).cloned())
+        let asked = Asked {
+            host: &host::normalise(head.authority()),
+            path: &path,
+            method: head.method.as_str(),
+            has_field: &|name, value| {
+                head.fields.iter().any(|field| {
+                    field.name.eq_ignore_ascii_case(name.as_bytes())
+                        && field.value == value.as_bytes()
+                })
+            },
+        };
+        Ok(self.snapshot.routes.find(&asked).cloned())
     }
 
     /// Applies the rate limits of the route; `Some` if the request ends here.
@@ -192,6 +209,7 @@ impl<'a> Call<'a> {
             status,
             id: self.record.id.as_str(),
             retry_after,
+            allow: self.allow.as_deref(),
         };
         let limit = self.snapshot.settings.timeouts.send;
         self.record.body_bytes = own.send(self.client, limit).await;

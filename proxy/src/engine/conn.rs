@@ -300,6 +300,7 @@ async fn refuse(shared: &Shared, mut wire: Wire, timer: Timer, peer: SocketAddr,
         status,
         id: id.as_str(),
         retry_after: None,
+        allow: None,
     };
     wire.out().extend_from_slice(&own.text());
     // A client that was too slow is not waited for once more.

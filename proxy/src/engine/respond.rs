@@ -22,6 +22,8 @@ pub(super) struct Own<'a> {
     pub(super) id: &'a str,
     /// In how many seconds another try makes sense.
     pub(super) retry_after: Option<u64>,
+    /// What 405 says is allowed; without it, all that this proxy passes on.
+    pub(super) allow: Option<&'a str>,
 }
 
 // === impl Own ===
@@ -42,7 +44,7 @@ impl Own<'_> {
         fields.push(b"Content-Type", b"text/plain; charset=utf-8");
         fields.push(b"Content-Length", body.len().to_string().as_bytes());
         if self.status == 405 {
-            fields.push(b"Allow", ALLOWED);
+            fields.push(b"Allow", self.allow.map_or(ALLOWED, str::as_bytes));
         }
         if let Some(seconds) = self.retry_after {
             fields.push(b"Retry-After", seconds.to_string().as_bytes());

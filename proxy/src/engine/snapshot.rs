@@ -245,9 +245,9 @@ impl Compiler {
                     .collect(),
                 request_headers: HeaderOps::from(&route.request_headers),
                 response_headers: HeaderOps::from(&route.response_headers),
-                metrics: kept.route(&self.metrics, &route_name(route)),
+                metrics: kept.route(&self.metrics, &route.label()),
             };
-            Some((route.host.clone(), route.path.clone(), Arc::new(plan)))
+            Some((route, Arc::new(plan)))
         }));
         Ok(Snapshot {
             revision: *revision,
@@ -279,20 +279,11 @@ impl Kept {
     }
 }
 
-/// `path`, or `host/path`.
-fn route_name(route: &Route) -> String {
-    format!(
-        "{}{}",
-        route.host.as_deref().unwrap_or_default(),
-        route.path
-    )
-}
-
 fn check_names(settings: &Settings, routes: &[Route]) -> Result<(), CompileError> {
     for route in routes {
         if !settings.upstream.contains_key(&route.upstream) {
             return Err(CompileError::NoUpstream {
-                route: route_name(route),
+                route: route.label(),
                 upstream: route.upstream.clone(),
             });
         }
@@ -302,7 +293,7 @@ fn check_names(settings: &Settings, routes: &[Route]) -> Result<(), CompileError
             .find(|name| !settings.rate_limit.contains_key(*name))
         {
             return Err(CompileError::NoLimit {
-                route: route_name(route),
+                route: route.label(),
                 limit: limit.clone(),
             });
         }

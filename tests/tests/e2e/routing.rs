@@ -1,6 +1,6 @@
 //! Which upstream a request goes to.
 
-use weir_tests::{Origin, Weir};
+use weir_tests::{Origin, Reply, Weir};
 
 #[tokio::test]
 async fn host_first_then_the_longest_path() {
@@ -198,4 +198,95 @@ async fn the_authority_of_an_absolute_target_chooses_the_route() {
     assert_eq!((a.count(), b.count()), (1, 4));
     client.send("GET / HTTP/1.1\r\n\r\n").await;
     client.answer().await.expect(400);
+}
+
+#[tokio::test]
+async fn routes_may_ask_for_methods_and_header_fields() {
+    let (old, new) = (Origin::named("old").await, Origin::named("new").await);
+    let weir = Weir::before(&[&old])
+        .with(&format!(
+            "upstream.new.servers = [{{ address = '{}' }}]
+             route = [
+               {{ name = 'read', path = '/v1/', methods = ['GET'], upstream = 'api' }},
+               {{ path = '/v1/', methods = ['PUT'], upstream = 'api' }},
+               {{ name = 'canary', path = '/v1/', headers = {{ X-Canary = '1' }}, upstream = 'new' }},
+             ]",
+            weir_tests::weir::Server::addr(&new),
+        ))
+        .start()
+        .await;
+    let mut client = weir.connect().await;
+    for (method, headers, origin) in [
+        ("GET", "", "old"),
+        ("PUT", "", "old"),
+        ("GET", "X-Canary: 2\r\n", "old"),
+        ("DELETE", "x-canary: 1\r\n", "new"),
+    ] {
+        let answer = client.request(method, "/v1/x", headers).await;
+        assert_eq!(answer.text(), origin, "{method} {headers}");
+    }
+    client.request("HEAD", "/v1/x", "").await.expect(200);
+    let refused = client.request("DELETE", "/v1/x", "").await.expect(405);
+    assert_eq!(refused.header("Allow"), Some("GET, HEAD, PUT"));
+    client.request("DELETE", "/v2", "").await.expect(404);
+    let lines = weir.logged(7).await;
+    let routes: Vec<_> = lines.iter().map(|line| line["route"].as_str()).collect();
+    assert_eq!(
+        routes,
+        [
+            Some("read"),
+            Some("/v1/"),
+            Some("read"),
+            Some("canary"),
+            Some("read"),
+            None,
+            None
+        ]
+    );
+    let counted = weir
+        .metric("weir_requests_total{code=\"200\",route=\"canary\"}")
+        .await;
+    assert!((counted - 1.0).abs() < f64::EPSILON, "{counted}");
+}
+
+#[tokio::test]
+async fn a_level_of_hosts_that_has_no_such_path_leaves_it_to_the_next() {
+    let api =
+        Origin::start(|request| Reply::text(request.header("X-Route").unwrap_or("none"))).await;
+    let named = |name: &str, what: &str| {
+        format!("{{ {what}, upstream = 'api', request_headers.set = {{ X-Route = '{name}' }} }}")
+    };
+    let routes = [
+        named("any", "path = '/'"),
+        named("wide", "host = '*.example.org', path = '/'"),
+        named("narrow", "host = '*.eu.example.org', path = '/v1/'"),
+        named(
+            "exact",
+            "host = 'a.eu.example.org', path = { exact = '/v1/x' }",
+        ),
+        named(
+            "regex",
+            "host = 'a.eu.example.org', path = { regex = '^/img/.*[.]png$' }",
+        ),
+    ];
+    let weir = Weir::before(&[&api])
+        .with(&format!("route = [{}]", routes.join(", ")))
+        .start()
+        .await;
+    let mut client = weir.connect().await;
+    for (host, path, route) in [
+        ("a.eu.example.org", "/v1/x", "exact"),
+        ("A.EU.example.org.:80", "/%76%31/y/../x?q", "exact"),
+        ("a.eu.example.org", "/v1/y", "narrow"),
+        ("a.eu.example.org", "/img/1.png", "regex"),
+        ("a.eu.example.org", "/img/1.jpg", "wide"),
+        ("b.c.eu.example.org", "/v1/", "narrow"),
+        ("x.example.org", "/v1/", "wide"),
+        ("example.org", "/v1/", "any"),
+    ] {
+        client
+            .send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"))
+            .await;
+        assert_eq!(client.answer().await.text(), route, "{host} {path}");
+    }
 }

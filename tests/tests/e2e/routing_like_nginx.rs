@@ -273,3 +273,152 @@ async fn spellings_of_a_host_take_the_same_server() {
         wrong.join("\n")
     );
 }
+
+/// Locations of each server in turn: exact ones, expressions in their order, prefixes.
+const SERVERS: [(&str, &[(&str, &str)]); 4] = [
+    (
+        "",
+        &[
+            ("", "/"),
+            ("=", "/"),
+            ("~", "^/v[0-9]+/"),
+            ("~", "\\.png$"),
+            ("", "/v1/"),
+            ("", "/img"),
+            ("=", "/img/a.png"),
+        ],
+    ),
+    (
+        "a.example",
+        &[
+            ("", "/"),
+            ("", "/a"),
+            ("", "/a/b/"),
+            ("=", "/a/b/c"),
+            ("~", "b/c"),
+            ("~", "^/a/b/c$"),
+            ("~", "x$"),
+        ],
+    ),
+    (
+        "*.example",
+        &[
+            ("", "/"),
+            ("~", "[0-9]{2}"),
+            ("", "/v1"),
+            ("=", "/v12"),
+            ("", "/v1/a"),
+            ("~", "(?i)^/IMG"),
+        ],
+    ),
+    (
+        "*.b.example",
+        &[
+            ("", "/"),
+            ("", "/b"),
+            ("~", "a.b"),
+            ("~", "^/(a|b)/"),
+            ("", "/b/a/"),
+        ],
+    ),
+];
+
+/// Five hundred requests, the same ones each time.
+fn requests() -> Vec<(String, String)> {
+    let hosts = [
+        "other",
+        "a.example",
+        "A.EXAMPLE:80",
+        "b.example",
+        "x.b.example",
+        "x.y.b.example",
+        "y.example",
+        "example",
+        "ab.example.",
+        "x.a.example",
+    ];
+    let parts = [
+        "a", "b", "c", "v1", "v12", "v", "img", "IMG", "a.png", "x", "..", ".", "", "%61",
+        "%2e%2e", "a%2fb", "7", "77",
+    ];
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = move |below: usize| {
+        // xorshift64
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % below as u64).unwrap()
+    };
+    (0..500)
+        .map(|_| {
+            let mut path = String::new();
+            for _ in 0..=next(4) {
+                path += "/";
+                path += parts[next(parts.len())];
+            }
+            if next(4) == 0 {
+                path += "/";
+            }
+            (hosts[next(hosts.len())].to_owned(), path)
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn five_hundred_requests_take_the_same_location() {
+    let origin =
+        Origin::start(|request| Reply::text(request.header("X-Location").unwrap_or("none"))).await;
+    let (mut servers, mut routes) = (String::new(), Vec::new());
+    for (host, of_host) in SERVERS {
+        let mut locations = String::new();
+        for (kind, path) in of_host {
+            let name = format!("{host} {kind} {path}");
+            let escaped = path.replace('\\', "\\\\");
+            locations += &format!(
+                "location {kind} \"{escaped}\" {{ return 200 \"{}\"; }}\n",
+                name.replace(['$', '\\'], "_")
+            );
+            let host = match host.is_empty() {
+                true => String::new(),
+                false => format!("host = '{host}', "),
+            };
+            let path = match *kind {
+                "=" => format!("{{ exact = '{path}' }}"),
+                "~" => format!("{{ regex = '{path}' }}"),
+                _ => format!("'{path}'"),
+            };
+            routes.push(format!(
+                "{{ {host}path = {path}, upstream = 'api', request_headers.set = {{ X-Location = '{}' }} }}",
+                name.replace(['$', '\\'], "_")
+            ));
+        }
+        let listen = match host.is_empty() {
+            true => "listen ADDRESS default_server;".to_owned(),
+            false => format!("listen ADDRESS; server_name {host};"),
+        };
+        servers += &format!("server {{ {listen} {locations} }}\n");
+    }
+    let nginx = Nginx::start(&servers, "server_name unused.invalid;").await;
+    let weir = Weir::before(&[&origin])
+        .with(&format!("route = [{}]", routes.join(", ")))
+        .start()
+        .await;
+    let (mut to_nginx, mut to_weir, mut wrong) = (None, None, Vec::new());
+    let mut seen = std::collections::BTreeSet::new();
+    for (host, path) in requests() {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let by_nginx = chosen(&mut to_nginx, nginx.addr(), &head).await;
+        let by_weir = chosen(&mut to_weir, weir.addr(), &head).await;
+        if by_nginx != by_weir {
+            wrong.push(format!("{host} {path}: nginx {by_nginx}, weir {by_weir}"));
+        }
+        seen.insert(by_nginx);
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} of 500:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+    assert!(seen.len() > 20, "{seen:?}");
+}

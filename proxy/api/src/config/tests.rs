@@ -43,7 +43,7 @@ fn a_minimal_file_takes_every_default() {
     let settings = config.settings();
     assert_eq!(config.admin.listen.to_string(), "127.0.0.1:9900");
     assert_eq!(config.server.threads, 0);
-    assert_eq!(config.routes[0].path, "/");
+    assert_eq!(config.routes[0].path.to_string(), "/");
     assert!(config.access_log.enabled && config.access_log.file().is_none());
     assert_eq!(settings.connections.max, 1024);
     assert_eq!(settings.timeouts.connect.as_secs(), 30);

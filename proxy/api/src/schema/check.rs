@@ -74,6 +74,15 @@ fn check_field(field: &Field, value: &Value, path: &Path, problems: &mut Vec<Pro
                 check_value(Kind::Text(texts), value, &path, problems);
             }
         }
+        Shape::Either(_, table) if value.is_object() => {
+            check_table(table, value, path, problems);
+        }
+        Shape::Either(kind, table) if !kind.fits(value) => problems.push(Problem::new(
+            path.clone(),
+            format!("{} is not allowed", show(value)),
+            kind.or_table(table),
+        )),
+        Shape::Either(..) => {}
         Shape::Later => problems.push(
             Problem::new(
                 path.clone(),
@@ -123,6 +132,7 @@ fn list<'a>(
 fn missing(field: &Field, table: &Path) -> Problem {
     let allowed = match field.shape {
         Shape::One(kind) | Shape::List(kind) => kind.allowed(),
+        Shape::Either(kind, table) => kind.or_table(table),
         Shape::Tables(_) => "at least one".to_owned(),
         Shape::Table(_) | Shape::Named(_) | Shape::Texts(..) | Shape::Later => String::new(),
     };

@@ -50,7 +50,7 @@ pub static FILE: Table = Table {
         Field::new(
             "route",
             Shape::Tables(&ROUTE),
-            "Which requests go to which upstream; at least one. The longest matching prefix wins.",
+            "Which requests go to which upstream; at least one. By host (exact, then the longest wildcard, then any), then by path (exact, then expressions in the order of the file, then the longest prefix).",
         )
         .required()
         .nginx("location")
@@ -220,19 +220,40 @@ static ACCESS_LOG: Table = Table {
 static ROUTE: Table = Table {
     fields: &[
         Field::one(
+            "name",
+            Kind::Text(text::NAME),
+            "What the route is called in logs and metrics; without it, by its path with its host in front.",
+        )
+        .applies(Applies::Reload),
+        Field::one(
             "host",
-            Kind::Text(text::HOST),
-            "Only requests for this host, in capitals or not, with any port and with or without a dot at its end; without it, requests for any.",
+            Kind::Text(text::ROUTE_HOST),
+            "Only requests for this host, in capitals or not, with any port and with or without a dot at its end; with \"*.\" in front, for the hosts below it, however many labels; without it, requests for any.",
         )
         .nginx("server_name")
         .applies(Applies::Reload),
-        Field::one(
+        Field::new(
             "path",
-            Kind::Text(text::PREFIX),
-            "Only requests whose path, decoded once and without dot segments and double slashes, begins so; the server gets what the client wrote.",
+            Shape::Either(Kind::Text(text::PREFIX), &ROUTE_PATH),
+            "Only requests whose path, decoded once and without dot segments and double slashes, begins so, or is as the table says; the server gets what the client wrote.",
         )
         .or("\"/\"")
         .nginx("location")
+        .applies(Applies::Reload),
+        Field::list(
+            "methods",
+            Kind::Text(text::METHOD),
+            "Only requests with one of these methods, HEAD with GET; without any, with all. Where routes fail for their methods only, the answer is 405 with `Allow`.",
+        )
+        .or("[]")
+        .nginx("limit_except")
+        .applies(Applies::Reload),
+        Field::new(
+            "headers",
+            Shape::Texts(text::HEADER_NAME, text::HEADER_VALUE),
+            "Only requests that have every one of these header fields with exactly this value.",
+        )
+        .or("{}")
         .applies(Applies::Reload),
         Field::one("upstream", Kind::Text(text::NAME), "The upstream's name.")
             .required()
@@ -262,6 +283,26 @@ static ROUTE: Table = Table {
         .applies(Applies::Reload),
     ],
     rule: None,
+};
+
+static ROUTE_PATH: Table = Table {
+    fields: &[
+        Field::one(
+            "exact",
+            Kind::Text(text::EXACT_PATH),
+            "Only requests for this path.",
+        )
+        .nginx("location =")
+        .applies(Applies::Reload),
+        Field::one(
+            "regex",
+            Kind::Text(text::PATH_REGEX),
+            "Only requests in whose path the expression finds something, wherever it does: `^` and `$` are the ends.",
+        )
+        .nginx("location ~")
+        .applies(Applies::Reload),
+    ],
+    rule: Some(rules::route_path),
 };
 
 static HEADERS: Table = Table {

@@ -58,6 +58,9 @@ fn of_field(field: &Field, purpose: Purpose) -> Value {
             "propertyNames": {"description": names.allowed},
             "additionalProperties": {"type": "string", "description": texts.allowed},
         }),
+        Shape::Either(kind, table) => {
+            json!({"anyOf": [of_kind(kind), json_schema(table, Purpose::Whole)]})
+        }
         Shape::Later => Value::Bool(false),
     };
     let is_value = matches!(field.shape, Shape::One(_) | Shape::List(_));

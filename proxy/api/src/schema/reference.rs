@@ -53,7 +53,7 @@ fn collect(table: &Table, prefix: &str, rows: &mut Vec<Row>) {
     }
     for field in table.fields {
         let (name, table) = match field.shape {
-            Shape::Table(table) => (field.name.to_owned(), table),
+            Shape::Table(table) | Shape::Either(_, table) => (field.name.to_owned(), table),
             Shape::Named(table) => (format!("{}.NAME", field.name), table),
             Shape::Tables(table) => (format!("{}[N]", field.name), table),
             _ => continue,
@@ -75,7 +75,9 @@ fn section(table: &Table, prefix: &str, out: &mut String) {
     }
     for field in table.fields {
         let (heading, table) = match field.shape {
-            Shape::Table(table) => (format!("[{prefix}{}]", field.name), table),
+            Shape::Table(table) | Shape::Either(_, table) => {
+                (format!("[{prefix}{}]", field.name), table)
+            }
             Shape::Named(table) => (format!("[{prefix}{}.NAME]", field.name), table),
             Shape::Tables(table) => (format!("[[{prefix}{}]]", field.name), table),
             _ => continue,
@@ -96,7 +98,7 @@ fn section(table: &Table, prefix: &str, out: &mut String) {
 fn is_value(field: &Field) -> bool {
     matches!(
         field.shape,
-        Shape::One(_) | Shape::List(_) | Shape::Texts(..) | Shape::Later
+        Shape::One(_) | Shape::List(_) | Shape::Texts(..) | Shape::Either(..) | Shape::Later
     )
 }
 
@@ -134,6 +136,7 @@ fn nginx(field: &Field) -> String {
 fn allowed(field: &Field) -> String {
     match field.shape {
         Shape::One(kind) => kind.allowed(),
+        Shape::Either(kind, table) => kind.or_table(table),
         Shape::List(kind) => format!("a list; each: {}", kind.allowed()),
         Shape::Texts(names, texts) => {
             format!("texts by name; {}: {}", names.allowed, texts.allowed)

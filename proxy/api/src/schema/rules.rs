@@ -27,6 +27,26 @@ pub(super) fn rate_limit(limit: &Object, path: &Path, problems: &mut Vec<Problem
     }
 }
 
+/// A path is one thing only.
+pub(super) fn route_path(table: &Object, path: &Path, problems: &mut Vec<Problem>) {
+    let named = ["exact", "regex"]
+        .iter()
+        .filter(|key| table.contains_key(**key));
+    let message = match named.count() {
+        0 => "neither exact nor regex",
+        1 => return,
+        _ => "both exact and regex",
+    };
+    problems.push(
+        Problem::new(
+            path.clone(),
+            message,
+            "a prefix in quotation marks, { exact = \"/x\" } or { regex = \"^/v[0-9]+/\" }",
+        )
+        .about(Subject::Name),
+    );
+}
+
 /// An upstream has a server for ordinary times, and no server twice.
 pub(super) fn upstream(upstream: &Object, path: &Path, problems: &mut Vec<Problem>) {
     let Some(servers) = upstream.get("servers").and_then(Value::as_array) else {
@@ -249,20 +269,44 @@ fn routes(file: &Object, path: &Path, problems: &mut Vec<Problem>) {
             ));
         });
     }
+    let names = routes.iter().map(|route| route.get("name"));
+    duplicates(names, |n, first| {
+        problems.push(Problem::new(
+            path.index(n).key("name"),
+            format!("the same name as route[{first}]"),
+            "each name once",
+        ));
+    });
     let matches = routes.iter().map(|route| {
-        let text = |key| route.get(key).and_then(Value::as_str);
-        let host = text("host").unwrap_or_default().to_ascii_lowercase();
+        let host = route
+            .get("host")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let host = host.to_ascii_lowercase();
+        let written = |key| route.get(key).map(ToString::to_string).unwrap_or_default();
+        let mut methods: Vec<_> = route
+            .get("methods")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .map(ToString::to_string)
+            .collect();
+        methods.sort_unstable();
         Some((
             host.strip_suffix('.').unwrap_or(&host).to_owned(),
-            text("path").unwrap_or("/").to_owned(),
+            route
+                .get("path")
+                .map_or_else(|| "\"/\"".to_owned(), ToString::to_string),
+            methods,
+            written("headers"),
         ))
     });
     duplicates(matches, |n, first| {
         problems.push(
             Problem::new(
                 path.index(n),
-                format!("the same host and path as route[{first}]: it would never be used"),
-                "each pair of host and path once",
+                format!("the same host, path, methods and headers as route[{first}]: it would never be used"),
+                "each combination of host, path, methods and headers once",
             )
             .about(Subject::Name),
         );

@@ -25,7 +25,7 @@ fn each<'a>(table: &Table, value: Option<&'a Value>, f: &mut dyn FnMut(&Field, O
         let value = value.and_then(|v| v.get(field.name));
         f(field, value);
         match field.shape {
-            Shape::Table(table) => each(table, value, f),
+            Shape::Table(table) | Shape::Either(_, table) => each(table, value, f),
             Shape::Named(table) => {
                 each(table, value.and_then(|v| v.as_object()?.values().next()), f)
             }

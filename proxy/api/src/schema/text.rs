@@ -85,6 +85,38 @@ pub(super) const PREFIX: TextRule = TextRule {
     },
 };
 
+/// A whole path of requests.
+pub(super) const EXACT_PATH: TextRule = TextRule {
+    allowed: PREFIX.allowed,
+    fits: |text| (PREFIX.fits)(text) && !text.ends_with("/.") && !text.ends_with("/.."),
+};
+
+/// An expression for paths.
+pub(super) const PATH_REGEX: TextRule = TextRule {
+    allowed: "a regular expression of at most 1024 bytes, such as \"^/v[0-9]+/\", without look-around and back-references",
+    fits: |text| text.len() <= 1024 && crate::config::path_regex(text).is_ok(),
+};
+
+/// A method that is passed on.
+pub(super) const METHOD: TextRule = TextRule {
+    allowed: "a method in capitals, such as \"GET\", but neither \"CONNECT\" nor \"TRACE\", which are never passed on",
+    fits: |text| {
+        http::Method::from_str(text).is_ok()
+            && text.len() <= 32
+            && !text.bytes().any(|b| b.is_ascii_lowercase())
+            && !["CONNECT", "TRACE"].contains(&text)
+    },
+};
+
+/// The hosts of a route.
+pub(super) const ROUTE_HOST: TextRule = TextRule {
+    allowed: "a host name or an IP address without a port, such as \"api.example.org\", or \"*.\" and a host name, such as \"*.example.org\"",
+    fits: |text| match text.strip_prefix("*.") {
+        Some(below) => is_host(below),
+        None => (HOST.fits)(text),
+    },
+};
+
 /// A host as in `Host`, without port.
 pub(super) const HOST: TextRule = TextRule {
     allowed: "a host name or an IP address without a port, such as \"api.example.org\"",
@@ -274,6 +306,35 @@ mod tests {
             PREFIX,
             &["/", "/api/v1", "/.well-known/", "/a..", "/a/.", "/50%"],
             &["", "api", "/a?b", "/a b", "/\n", "//a", "/a/./b", "/a/../"],
+        );
+        fits(
+            EXACT_PATH,
+            &["/", "/a", "/.a", "/a/"],
+            &["", "a", "/a/.", "/..", "/a//b"],
+        );
+        fits(
+            PATH_REGEX,
+            &["^/v[0-9]+/", "", "\\.png$", "/(?i)a", "ü"],
+            &["(", "(?=a)", "(a)\\1", "[z-a]"],
+        );
+        fits(
+            METHOD,
+            &["GET", "PATCH", "PURGE", "M-SEARCH"],
+            &["", "get", "CONNECT", "TRACE", "A B"],
+        );
+        fits(
+            ROUTE_HOST,
+            &["a.example", "*.example.org", "[::1]", "*.org"],
+            &[
+                "",
+                "*",
+                "*.",
+                "a.*",
+                "*a.example",
+                "*.*.a",
+                "a:1",
+                "*.[::1]",
+            ],
         );
         fits(
             AUTHORITY,

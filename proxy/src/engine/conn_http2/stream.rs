@@ -124,6 +124,7 @@ async fn refused_with(shared: &Shared, client: &mut Downstream, status: u16, id:
         status,
         id: id.as_str(),
         retry_after: None,
+        allow: None,
     };
     let limit = shared.snapshot.load().settings.timeouts.send;
     own.send(client, limit).await;
