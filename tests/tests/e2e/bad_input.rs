@@ -55,6 +55,46 @@ const MISTAKES: &[(&str, &[&str])] = &[
         &["route[0].upstream", "apii", "api"],
     ),
     (
+        "route = [{ upstream = 'api', path = { exact = '/a', regex = 'b' } }]",
+        &["route[0].path", "both exact and regex"],
+    ),
+    (
+        "route = [{ upstream = 'api', path = {} }]",
+        &["route[0].path", "neither exact nor regex"],
+    ),
+    (
+        "route = [{ upstream = 'api', path = { regex = '^/(?!a)' } }]",
+        &["route[0].path.regex", "without look-around"],
+    ),
+    (
+        "route = [{ upstream = 'api', path = { exakt = '/a' } }]",
+        &["route[0].path.exakt", "did you mean \"exact\""],
+    ),
+    (
+        "route = [{ upstream = 'api', path = 7 }]",
+        &["route[0].path", "exact, regex"],
+    ),
+    (
+        "route = [{ upstream = 'api', path = '/a//b' }]",
+        &["route[0].path", "without \"//\""],
+    ),
+    (
+        "route = [{ upstream = 'api', host = 'api.*' }]",
+        &["route[0].host", "*.example.org"],
+    ),
+    (
+        "route = [{ upstream = 'api', methods = ['get'] }]",
+        &["route[0].methods[0]", "in capitals"],
+    ),
+    (
+        "route = [{ upstream = 'api', name = 'a' }, { upstream = 'api', path = '/b', name = 'a' }]",
+        &["route[1].name", "the same name as route[0]"],
+    ),
+    (
+        "route = [{ upstream = 'api', methods = ['GET', 'PUT'] }, { upstream = 'api', path = '/', methods = ['PUT', 'GET'] }]",
+        &["route[1]", "would never be used"],
+    ),
+    (
         "route = [{ upstream = 'api', rate_limit = ['none'] }]",
         &["route[0].rate_limit[0]", "none"],
     ),

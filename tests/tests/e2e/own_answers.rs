@@ -161,7 +161,7 @@ async fn every_connection_field_is_read() {
 async fn targets_pass_as_they_are_written() {
     let api = Origin::echo().await;
     let weir = Weir::before(&[&api]).start().await;
-    for target in ["/a\"b<c>d`e|f", "/?\"<>`{}\\^", "/%zz"] {
+    for target in ["/a\"b<c>d`e|f", "/?\"<>`{}\\^", "/?%zz"] {
         weir.get(target).await.expect(200);
         assert_eq!(api.last().target, target);
     }

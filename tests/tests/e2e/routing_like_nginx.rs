@@ -372,7 +372,7 @@ async fn five_hundred_requests_take_the_same_location() {
     for (host, of_host) in SERVERS {
         let mut locations = String::new();
         for (kind, path) in of_host {
-            let name = format!("{host} {kind} {path}");
+            let name = format!("host {host} {kind} {path}");
             let escaped = path.replace('\\', "\\\\");
             locations += &format!(
                 "location {kind} \"{escaped}\" {{ return 200 \"{}\"; }}\n",

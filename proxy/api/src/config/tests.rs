@@ -117,7 +117,7 @@ listen = "0.0.0.0:9900"
 
 [[listener]]
 address = "127.0.0.1:8080"
-h2c = true
+h2 = true
 
 [[listener]]
 address = "127.0.0.1:8080"
@@ -146,7 +146,7 @@ rate_limit = ["api_limit", "other"]
     let expected = [
         (3, 1, "server.thread"),
         (6, 10, "admin.listen"),
-        (10, 1, "listener[0].h2c"),
+        (10, 1, "listener[0].h2"),
         (13, 11, "listener[1].address"),
         (16, 11, "timeouts.connect"),
         (19, 9, "compression.level"),
@@ -164,7 +164,7 @@ rate_limit = ["api_limit", "other"]
     for part in [
         "weir.toml:3:1: server.thread: unknown field, did you mean \"threads\"?; allowed: threads, upgrade_socket, pid_file",
         "weir.toml:19:9: compression.level: 12 is not allowed; allowed: a whole number from 1 to 9",
-        "weir.toml:10:1: listener[0].h2c: not supported yet",
+        "weir.toml:10:1: listener[0].h2: unknown field",
         "there is no [upstream.apii], did you mean \"api\"?; allowed: api, empty",
     ] {
         assert!(shown.contains(part), "{part}\n--- in ---\n{shown}");
@@ -222,6 +222,23 @@ fn odd_values_are_refused() {
 fn routes_that_hide_each_other_are_refused() {
     let text = format!("{MINIMAL}[[route]]\npath = \"/\"\nupstream = \"api\"\n");
     assert_eq!(places(&text), [(10, 1, "route[1]".to_owned())]);
+}
+
+#[test]
+fn mistakes_in_the_conditions_of_a_route_have_their_place() {
+    let text = format!(
+        "{MINIMAL}\n[[route]]\nupstream = 'api'\nhost = 'a.*'\npath = {{ regex = '(' }}\nmethods = ['PUT', 'get']\n"
+    );
+    let first = MINIMAL.lines().count() + 3;
+    let field = |line, column, field: &str| (first + line, column, format!("route[1].{field}"));
+    assert_eq!(
+        places(&text),
+        [
+            field(1, 8, "host"),
+            field(2, 18, "path.regex"),
+            field(3, 19, "methods[1]"),
+        ]
+    );
 }
 
 #[test]
