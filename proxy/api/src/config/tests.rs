@@ -286,3 +286,12 @@ proptest! {
         let _ = parse(&text, "weir.toml");
     }
 }
+
+#[test]
+fn prior_knowledge_and_tls_exclude_each_other() {
+    let text = "[[listener]]\naddress = \"127.0.0.1:1\"\nh2c = true\ntls = { cert = \"a\", key = \"b\" }\n\
+                [upstream.api]\nservers = [{ address = \"127.0.0.1:2\" }]\n[[route]]\nupstream = \"api\"\n";
+    assert_eq!(places(text), [(3, 7, "listener[0].h2c".to_owned())]);
+    let plain = text.replace("h2c = true", "h2c = false");
+    assert!(parse(&plain, "weir.toml").is_ok());
+}
