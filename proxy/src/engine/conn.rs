@@ -118,7 +118,7 @@ async fn begun(shared: &Shared, wire: &mut Wire, timer: &mut Timer) -> Begun {
             }
             timer.poll_until(cx, deadline).map(|()| None)
         });
-        if !matches!(more.await, Some(Ok(n)) if n > 0) {
+        if !matches!(shared.unless_unwanted(more).await, Some(Some(Ok(n))) if n > 0) {
             return Begun::Closed;
         }
     }

@@ -1,6 +1,7 @@
 //! Room for one more connection when `connections.max` is reached: whoever is idle gives way
 //! (`docs/decisions/0005-at-the-connection-limit.md`).
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -26,6 +27,31 @@ pub(super) enum NoConnection {
 }
 
 impl Shared {
+    /// Waits for something that a client has to do before its connection is of any use. It counts as idle meanwhile;
+    /// none: it is to be closed, for the sake of others or because the process ends.
+    pub(super) async fn unless_unwanted<T>(&self, doing: impl Future<Output = T>) -> Option<T> {
+        tokio::pin!(doing);
+        loop {
+            let reclaimed = self.slots.reclaim().notified();
+            tokio::pin!(reclaimed);
+            reclaimed.as_mut().enable();
+            let _idle = self.slots.idle();
+            let closing = self.closing.load(Ordering::Acquire);
+            tokio::select! {
+                biased;
+                done = &mut doing => return Some(done),
+                () = std::future::ready(()), if closing => return None,
+                () = &mut reclaimed => {
+                    // The shortage that this wake-up was for may be over.
+                    let max = self.snapshot.load().settings.connections.max;
+                    if self.slots.should_close(max) {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
     /// A place for a connection. At the limit, that of an idle client connection, which takes a moment, or else that
     /// of the connection to a server that has been idle the longest; `None` if nobody is idle.
     pub(super) async fn room(&self, side: Side, snapshot: &Snapshot) -> Option<Slot> {

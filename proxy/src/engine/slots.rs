@@ -10,6 +10,8 @@ use tokio::time::Instant;
 /// How long somebody waits for the place of an idle connection that was asked to close: it does so at once, unless its
 /// thread is busy.
 const GIVES_WAY_WITHIN: Duration = Duration::from_millis(250);
+/// After what time whoever waits asks another idle connection: the place that was meant for it went to somebody else.
+const ASKS_AGAIN: Duration = Duration::from_millis(20);
 
 /// Open connections of the process, client and upstream together.
 #[derive(Debug)]
@@ -49,7 +51,7 @@ pub(super) struct Slot {
 enum Full {
     /// An idle client connection has been asked to close.
     Asked,
-    /// Nobody is idle, or others wait for all who are.
+    /// Nobody is idle, or, for a connection to a server, others wait for all who are.
     NobodyIdle,
 }
 
@@ -107,14 +109,32 @@ impl Slots {
             if self.open() < self.effective(max) {
                 return Some(self.occupy(side));
             }
-            tokio::time::timeout_at(deadline, freed).await.ok()?;
+            let until = deadline.min(Instant::now() + ASKS_AGAIN);
+            let woken = tokio::time::timeout_at(until, freed).await.is_ok();
+            if self.open() < self.effective(max) {
+                continue;
+            }
+            if Instant::now() >= deadline {
+                return None;
+            }
+            // Whoever came meanwhile has taken the place.
+            match self.idle.load(Ordering::SeqCst) {
+                0 if woken => {}
+                0 => return None,
+                _ => self.reclaim.notify_one(),
+            }
         }
     }
 
     fn attempt(self: &Arc<Self>, side: Side, max: u32) -> Result<Slot, Full> {
         // Without anybody to wake, the wake-up would wait for the next to go idle: the wrong one.
-        let asked = self.is_short(max)
-            && self.idle.load(Ordering::Relaxed) > self.waiting.load(Ordering::Relaxed);
+        let idle = self.idle.load(Ordering::SeqCst);
+        let enough = match side {
+            // Few arrive at a time, and those who have just got in are idle themselves.
+            Side::Client => idle > 0,
+            Side::Upstream => idle > self.waiting.load(Ordering::SeqCst),
+        };
+        let asked = self.is_short(max) && enough;
         if asked {
             self.reclaim.notify_one();
         }
@@ -318,7 +338,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_waits_for_ever_and_no_more_wait_than_are_idle() {
+    async fn nobody_waits_for_ever_and_no_more_requests_wait_than_clients_are_idle() {
         let slots = Arc::new(Slots::new(u32::MAX));
         let _held: Vec<_> = (0..16).map(|_| slots.take(Side::Client, 16)).collect();
         let _stays = slots.idle();
@@ -327,9 +347,30 @@ mod tests {
         tokio::select! {
             biased;
             slot = &mut first => panic!("no place has come back: {slot:?}"),
-            second = slots.take_soon(Side::Client, 16) => assert!(second.is_none()),
+            second = slots.take_soon(Side::Upstream, 16) => assert!(second.is_none()),
         }
         assert!(first.await.is_none());
         assert_eq!(slots.waiting.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn whoever_loses_the_place_that_came_back_asks_for_another() {
+        let slots = Arc::new(Slots::new(u32::MAX));
+        let mut held: Vec<_> = (0..16).map(|_| slots.take(Side::Client, 16)).collect();
+        let asked = slots.reclaim().notified();
+        tokio::pin!(asked);
+        asked.as_mut().enable();
+        let _idle = (slots.idle(), slots.idle());
+        let leaves = async {
+            asked.await;
+            held.pop();
+            let thief = slots.take(Side::Client, 16);
+            assert!(thief.is_some());
+            slots.reclaim().notified().await;
+            held.pop();
+            held.push(thief);
+        };
+        let (slot, ()) = tokio::join!(slots.take_soon(Side::Client, 16), leaves);
+        assert!(slot.is_some());
     }
 }

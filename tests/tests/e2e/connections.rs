@@ -364,6 +364,45 @@ async fn many_new_clients_at_once_take_the_places_of_idle_ones() {
     assert_eq!(refused(&weir).await, 0.0);
 }
 
+/// Whoever has said nothing yet that could be answered gives way, however much of a preface that is: forty of them at
+/// once on sixteen places, and everybody who comes after them and asks is served.
+#[tokio::test]
+async fn clients_that_have_asked_nothing_give_way_to_those_who_ask() {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let complete = [PREFACE, b"\0\0\0\x04\0\0\0\0\0"].concat();
+    let api = Origin::named("a").await;
+    for said in [b"", &b"\r\n"[..], &PREFACE[..10], PREFACE, &complete] {
+        let weir = Weir::before(&[&api])
+            .with("connections.max = 16\n listener = [{ address = '127.0.0.1:0', h2c = true }]")
+            .start()
+            .await;
+        let mut idle = Vec::new();
+        for _ in 0..40 {
+            let mut client = weir.connect().await;
+            client.send(said).await;
+            idle.push(client);
+        }
+        for _ in 0..20 {
+            let mut client = weir.connect().await;
+            client.send(GET).await;
+            let answer = client.try_answer_to("GET").await.ok().flatten();
+            let status = answer.map(|answer| answer.status);
+            assert_eq!(
+                status,
+                Some(200),
+                "after {:?}",
+                said.escape_ascii().to_string()
+            );
+        }
+        assert_eq!(
+            refused(&weir).await,
+            0.0,
+            "after {:?}",
+            said.escape_ascii().to_string()
+        );
+    }
+}
+
 #[tokio::test]
 async fn the_admin_api_is_reachable_when_clients_are_not() {
     let (api, _gate) = held().await;

@@ -76,6 +76,8 @@ struct Driver<'a> {
     idle: Option<Instant>,
     /// When it was told to go at once.
     leaving: Option<Instant>,
+    /// Somebody else waits for its place: what the client still sends is not waited for.
+    gives_way: bool,
 }
 
 /// Serves the requests of a connection that begins with the preface of HTTP/2, until it is closed.
@@ -97,17 +99,18 @@ pub(super) async fn serve_http2(shared: &Arc<Shared>, wire: Wire, timer: Timer, 
         timer,
         idle: Some(Instant::now()),
         leaving: None,
+        gives_way: false,
     };
     shared.metrics.http2.connections.inc();
     if let Some(connection) = driver.handshake(limits).await {
         driver.run(connection).await;
     }
     driver.last_streams().await;
-    let timer = driver.timer;
+    let (timer, unread) = (driver.timer, !driver.gives_way);
     drop(driver.transport);
     // Nothing else has it: what `h2` had is gone with the connection.
     if let Some(transport) = Arc::into_inner(transport) {
-        linger::close(shared, transport.into_inner().into_wire(), timer, true).await;
+        linger::close(shared, transport.into_inner().into_wire(), timer, unread).await;
     }
 }
 
@@ -134,35 +137,18 @@ impl Driver<'_> {
         let mut handshake = pin!(builder(limits).handshake(io));
         let limit = self.shared.snapshot.load().settings.timeouts.client_header;
         let deadline = Instant::now() + limit;
-        loop {
-            let mut reclaim = pin!(self.shared.slots.reclaim().notified());
-            reclaim.as_mut().enable();
-            let _idle = self.shared.slots.idle();
-            if self.shared.closing.load(Ordering::Acquire) {
-                return None;
+        let exchanged = poll_fn(|cx| {
+            let done = handshake.as_mut().poll(cx);
+            let flushed = self.transport.lock().poll_flush(cx);
+            match done {
+                Poll::Ready(done) => Poll::Ready(done.ok()),
+                Poll::Pending if matches!(flushed, Poll::Ready(Err(_))) => Poll::Ready(None),
+                Poll::Pending => self.timer.poll_until(cx, deadline).map(|()| None),
             }
-            // `None`: it may have to give way.
-            let done = poll_fn(|cx| {
-                let done = handshake.as_mut().poll(cx);
-                let flushed = self.transport.lock().poll_flush(cx);
-                match done {
-                    Poll::Ready(done) => return Poll::Ready(Some(done.ok())),
-                    Poll::Pending if matches!(flushed, Poll::Ready(Err(_))) => {
-                        return Poll::Ready(Some(None));
-                    }
-                    Poll::Pending => {}
-                }
-                if reclaim.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(None);
-                }
-                self.timer.poll_until(cx, deadline).map(|()| Some(None))
-            });
-            match done.await {
-                Some(connection) => return connection,
-                None if self.is_unwanted() => return None,
-                None => {}
-            }
-        }
+        });
+        let connection = self.shared.unless_unwanted(exchanged).await;
+        self.gives_way = connection.is_none();
+        connection.flatten()
     }
 
     /// Serves until the connection has ended.
@@ -199,6 +185,7 @@ impl Driver<'_> {
                 Event::Turned => {}
                 Event::Reclaimed => {
                     if self.is_unwanted() {
+                        self.gives_way = true;
                         self.leave(&mut connection, Reason::NO_ERROR);
                     }
                 }

@@ -3,7 +3,6 @@
 //! short, those that have waited longest go.
 
 use std::io;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -88,29 +87,11 @@ enum First<T> {
 
 /// Waits for what a client has to do first. It counts as idle meanwhile.
 async fn first<T>(shared: &Shared, deadline: Instant, doing: impl Future<Output = T>) -> First<T> {
-    tokio::pin!(doing);
-    let timer = tokio::time::sleep_until(deadline.into());
-    tokio::pin!(timer);
-    loop {
-        let reclaimed = shared.slots.reclaim().notified();
-        tokio::pin!(reclaimed);
-        reclaimed.as_mut().enable();
-        let _idle = shared.slots.idle();
-        if shared.closing.load(Ordering::Acquire) {
-            return First::GiveWay;
-        }
-        tokio::select! {
-            biased;
-            done = &mut doing => return First::Done(done),
-            () = &mut reclaimed => {
-                // The shortage that this wake-up was for may be over.
-                let max = shared.snapshot.load().settings.connections.max;
-                if shared.slots.should_close(max) {
-                    return First::GiveWay;
-                }
-            }
-            () = &mut timer => return First::TimedOut,
-        }
+    let doing = tokio::time::timeout_at(deadline.into(), doing);
+    match shared.unless_unwanted(doing).await {
+        Some(Ok(done)) => First::Done(done),
+        Some(Err(_)) => First::TimedOut,
+        None => First::GiveWay,
     }
 }
 
