@@ -199,6 +199,17 @@ pub enum Balance {
     RoundRobin,
 }
 
+/// The version of HTTP that servers speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UpstreamProtocol {
+    /// HTTP/1.1, a connection for each request under way.
+    #[default]
+    Http1,
+    /// HTTP/2, connections shared by many requests (nginx: `grpc_pass`; Envoy: `http2_protocol_options`).
+    Http2,
+}
+
 /// A group of servers (nginx: `upstream`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -206,6 +217,9 @@ pub struct Upstream {
     /// How a server is chosen.
     #[serde(default)]
     pub balance: Balance,
+    /// The version of HTTP that the servers speak.
+    #[serde(default)]
+    pub protocol: UpstreamProtocol,
     /// Idle connections kept to this upstream (nginx: `keepalive`).
     #[serde(default = "defaults::upstream_keepalive")]
     pub keepalive: u32,
@@ -231,6 +245,7 @@ impl Upstream {
     pub fn new(servers: Vec<Server>) -> Self {
         Self {
             balance: Balance::default(),
+            protocol: UpstreamProtocol::default(),
             keepalive: defaults::upstream_keepalive(),
             keepalive_timeout: defaults::keepalive_timeout(),
             retry: Retry::default(),

@@ -3,7 +3,7 @@
 
 use std::{fs, path::PathBuf};
 
-use weir_api::{config, endpoints, schema};
+use weir_api::{config, endpoints, schema, settings::UpstreamProtocol};
 
 fn shipped(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -69,6 +69,16 @@ fn the_examples_are_good() {
         found += 1;
     }
     assert!(found > 0);
+}
+
+#[test]
+fn the_example_of_grpc_speaks_http2_on_both_sides() {
+    let config = config::load(shipped("config/proxy-grpc.toml"));
+    let config = config.unwrap_or_else(|errors| panic!("{errors}"));
+    assert!(config.listeners[0].h2c);
+    let orders = &config.settings().upstream["orders"];
+    assert_eq!(orders.protocol, UpstreamProtocol::Http2);
+    assert_eq!(orders.servers.len(), 2);
 }
 
 /// Run with `WEIR_UPDATE_DOCS=1` to print the tables into the file.

@@ -39,6 +39,19 @@ pub struct ResponseHead {
 // === impl ResponseHead ===
 
 impl ResponseHead {
+    /// A head that did not come as text: of HTTP/2, which has no reason phrases.
+    #[must_use]
+    pub fn apart(status: u16, fields: Fields, framing: Framing) -> Self {
+        Self {
+            status,
+            http10: false,
+            fields,
+            framing,
+            close: false,
+            reason: 0..0,
+        }
+    }
+
     /// The reason phrase as it was sent; may be empty.
     #[must_use]
     pub fn reason(&self) -> &[u8] {

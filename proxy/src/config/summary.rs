@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{ClientAuth, Config, Listener, Route, Transport};
 use weir_api::{
-    settings::{Balance, HealthCheck, LimitKey, RateLimit, Server, Upstream},
+    settings::{Balance, HealthCheck, LimitKey, RateLimit, Server, Upstream, UpstreamProtocol},
     units::format_duration,
 };
 
@@ -113,9 +113,13 @@ fn upstream(name: &str, it: &Upstream) -> String {
         Balance::LeastConn => "least_conn",
         Balance::RoundRobin => "round_robin",
     };
+    let protocol = match it.protocol {
+        UpstreamProtocol::Http1 => "",
+        UpstreamProtocol::Http2 => ", HTTP/2",
+    };
     let idle = format_duration(it.keepalive_timeout);
     format!(
-        "upstream   {name}: {balance}, keeps {} idle connections for {idle}, {} tries",
+        "upstream   {name}: {balance}{protocol}, keeps {} idle connections for {idle}, {} tries",
         it.keepalive, it.retry.tries
     )
 }

@@ -5,15 +5,17 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use http::Method;
-use weir_http1::RequestBody;
+use weir_api::settings::UpstreamProtocol;
+use weir_http1::{RequestBody, Version};
 
 use super::call::{Call, Fate};
-use super::downstream::ClientError;
-use super::exchange::{Done, Failure, Plan, Progress, exchange};
+use super::downstream::{ClientError, Downstream};
+use super::exchange::{Done, Failure, Plan, Progress, Replay, exchange};
 use super::forward::Forward;
+use super::grpc;
 use super::room::NoConnection;
 use super::snapshot::{RoutePlan, UpstreamPlan};
-use super::upstream::{ConnectError, Dial, UpstreamConn};
+use super::upstream::{ConnectError, Dial, Http1Conn, UpstreamConn};
 use crate::limit::{monotonic_ms, monotonic_ms_at};
 use crate::upstream::retry::{self, AttemptFailure, Attempted, FailedAttempt, Next, Verdict};
 use crate::upstream::{Pick, Tried};
@@ -58,8 +60,18 @@ impl Call<'_> {
             response_headers: &route.response_headers,
             server_timing: settings.client.server_timing,
             began: self.arrival.wall,
+            grpc: self.grpc,
+            deadline: match self.grpc {
+                true => grpc::timeout(head).map(|timeout| self.arrival.at + timeout),
+                false => None,
+            },
             draining: &self.shared.draining,
         };
+        let http2 = route.upstream.protocol == UpstreamProtocol::Http2;
+        if http2 && plan.forward.upgrade && head.version == Version::Http2 {
+            // Whatever the server answered would be taken for the start of the tunnel.
+            return self.local(501, None).await;
+        }
         self.try_servers(&route.upstream, &plan).await
     }
 
@@ -69,6 +81,7 @@ impl Call<'_> {
             allow_kept: true,
             again: None,
         };
+        let mut replay = Replay::default();
         loop {
             let now = Instant::now();
             let Some(pick) = plan.state.pick(&mut tries.tried, monotonic_ms_at(now)) else {
@@ -113,14 +126,24 @@ impl Call<'_> {
                 connected: now.duration_since(self.arrival.at),
                 ..Progress::default()
             };
-            let result = exchange(self.client, &mut conn, request, &mut progress, now).await;
+            let result = exchange(
+                self.client,
+                &mut conn,
+                request,
+                &mut progress,
+                &mut replay,
+                now,
+            )
+            .await;
             self.record.first_byte = progress.first_byte;
             self.record.stages = progress.stages();
             self.record.body_bytes = progress.body_bytes;
+            self.record.grpc_status = progress.grpc_status;
             match result {
                 Ok(done) => return self.answered(plan, &pick, conn, done, &progress),
                 Err(failure) => {
-                    let kept = conn.is_reused();
+                    // A second one in a row has not just been unlucky.
+                    let kept = conn.is_reused() && tries.allow_kept;
                     drop(conn);
                     if let Some(fate) = self
                         .failed(plan, &pick, &mut tries, &failure, &progress, kept)
@@ -138,7 +161,7 @@ impl Call<'_> {
         &mut self,
         plan: &UpstreamPlan,
         pick: &Pick,
-        conn: Box<UpstreamConn>,
+        conn: UpstreamConn,
         done: Done,
         progress: &Progress,
     ) -> Fate {
@@ -147,7 +170,12 @@ impl Call<'_> {
         if let Some(first_byte) = progress.first_byte {
             plan.metrics.latency.observe(first_byte.as_secs_f64());
         }
-        if done.keep_upstream && plan.keepalive > 0 && plan.transport.is_reusable() {
+        // A stream has given its place back when it is dropped.
+        if done.keep_upstream
+            && plan.keepalive > 0
+            && plan.transport.is_reusable()
+            && let UpstreamConn::Http1(conn) = conn
+        {
             plan.pool.put(conn, plan.keepalive);
         }
         self.record.status = progress.status.unwrap_or(502);
@@ -184,6 +212,10 @@ impl Call<'_> {
             Failure::Closed | Failure::Io(_) => AttemptFailure::Broken,
             Failure::Timeout => AttemptFailure::Timeout,
             Failure::BadAnswer(_) => AttemptFailure::BadAnswer,
+            Failure::Unprocessed { leaving: true } => AttemptFailure::Leaving,
+            Failure::Unprocessed { leaving: false } => AttemptFailure::Refused,
+            Failure::Reset(_) => AttemptFailure::Reset,
+            Failure::Deadline => AttemptFailure::Deadline,
         };
         let bodiless = !progress.body_taken && self.client.is_body_done();
         let attempt = FailedAttempt {
@@ -220,6 +252,10 @@ impl Call<'_> {
         }
         match next {
             Next::Again => {
+                if plan.protocol == UpstreamProtocol::Http2 {
+                    // There each stream counts, and this one does not.
+                    self.record.tries = self.record.tries.saturating_sub(1);
+                }
                 pick.allow_again(&mut tries.tried);
                 tries.allow_kept = false;
                 None
@@ -247,27 +283,26 @@ impl Call<'_> {
         plan: &UpstreamPlan,
         pick: &Pick,
         allow_kept: bool,
-    ) -> Result<Box<UpstreamConn>, Trouble> {
+    ) -> Result<UpstreamConn, Trouble> {
+        if plan.protocol == UpstreamProtocol::Http2 {
+            return self.stream(plan, pick).await;
+        }
         let counters = &pick.server().connections;
         if allow_kept && let Some(conn) = plan.pool.take(pick.address()) {
             self.record.connect = Some(Duration::ZERO);
             counters.reused.fetch_add(1, Ordering::Relaxed);
             plan.metrics.reused.inc();
-            return Ok(conn);
+            return Ok(UpstreamConn::Http1(conn));
         }
         self.record.tries += 1;
         // Boxed: most requests find a kept connection.
         let conn = Box::pin(self.connect(plan, pick)).await?;
         counters.opened.fetch_add(1, Ordering::Relaxed);
         plan.metrics.opened.inc();
-        Ok(conn)
+        Ok(UpstreamConn::Http1(Box::new(conn)))
     }
 
-    async fn connect(
-        &mut self,
-        plan: &UpstreamPlan,
-        pick: &Pick,
-    ) -> Result<Box<UpstreamConn>, Trouble> {
+    async fn connect(&mut self, plan: &UpstreamPlan, pick: &Pick) -> Result<Http1Conn, Trouble> {
         let settings = &self.snapshot.settings;
         let started = Instant::now();
         let dial = Dial {
@@ -275,30 +310,28 @@ impl Call<'_> {
             name: pick.name(),
             transport: &plan.transport,
             client: self.peer.origin(),
+            http2: false,
         };
         let connecting = self
             .shared
             .connect(&dial, settings.timeouts.connect, self.snapshot);
-        let connected = if self.client.is_body_done() {
-            tokio::select! {
-                biased;
-                connected = connecting => connected,
-                e = self.client.gone() => return Err(Trouble::Client(e)),
-            }
-        } else {
-            connecting.await
-        };
+        let connected = until_gone(self.client, connecting).await?;
         self.record.connect = Some(started.elapsed());
-        let e = match connected {
-            Ok(conn) => return Ok(conn),
-            Err(NoConnection::Full) => {
+        let connected = connected.map_err(|e| self.unconnected(&e))?;
+        Ok(Http1Conn::new(connected, pick.address()))
+    }
+
+    /// What it means that there is no connection.
+    pub(super) fn unconnected(&mut self, e: &NoConnection) -> Trouble {
+        let e = match e {
+            NoConnection::Full => {
                 self.record.error = Some("connections.max reached".into());
-                return Err(Trouble::Full);
+                return Trouble::Full;
             }
-            Err(NoConnection::Connect(e)) => e,
+            NoConnection::Connect(e) => e,
         };
         self.record.error = Some(e.to_string());
-        Err(match e {
+        match e {
             // This client gives way to others.
             ConnectError::Exhausted(_) => Trouble::Full,
             ConnectError::NoPort(_) => Trouble::Failed(AttemptFailure::NoPort),
@@ -306,7 +339,7 @@ impl Call<'_> {
             ConnectError::Failed(_) | ConnectError::Tls(_) => {
                 Trouble::Failed(AttemptFailure::Unreachable)
             }
-        })
+        }
     }
 
     /// There is no place for a connection to the server, and nobody is idle: this client's own place goes to the next
@@ -316,8 +349,23 @@ impl Call<'_> {
     }
 }
 
+/// Waits for `what` for as long as the client does.
+pub(super) async fn until_gone<T>(
+    client: &mut Downstream,
+    what: impl Future<Output = T>,
+) -> Result<T, Trouble> {
+    if !client.is_body_done() {
+        return Ok(what.await);
+    }
+    tokio::select! {
+        biased;
+        done = what => Ok(done),
+        e = client.gone() => Err(Trouble::Client(e)),
+    }
+}
+
 /// Why there is no connection to the server.
-enum Trouble {
+pub(super) enum Trouble {
     Failed(AttemptFailure),
     /// `connections.max` is reached, or there are no descriptors.
     Full,

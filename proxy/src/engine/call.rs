@@ -10,6 +10,7 @@ use weir_http1::{Fields, Name, RequestBody};
 
 use super::downstream::{ClientError, Downstream};
 use super::forward::Origin;
+use super::grpc;
 use super::peer::Peer;
 use super::request::Arrival;
 use super::respond::Own;
@@ -38,6 +39,8 @@ pub(super) struct Record {
     pub(super) stages: Option<Stages>,
     pub(super) limit: Option<(&'static str, usize)>,
     pub(super) error: Option<String>,
+    /// How a call of gRPC went, as the client was told.
+    pub(super) grpc_status: Option<u16>,
 }
 
 /// What becomes of the client's connection.
@@ -55,6 +58,8 @@ pub(super) struct Call<'a> {
     pub(super) arrival: Arrival,
     pub(super) peer: &'a Peer,
     pub(super) origin: Origin,
+    /// It is a call of gRPC.
+    pub(super) grpc: bool,
     pub(super) record: Record,
     /// What 405 says is allowed, if that is less than this proxy passes on.
     allow: Option<String>,
@@ -88,8 +93,11 @@ impl<'a> Call<'a> {
             stages: None,
             limit: None,
             error: None,
+            grpc_status: None,
         };
+        let grpc = grpc::is_call(client.head());
         Self {
+            grpc,
             shared,
             snapshot,
             client,
@@ -200,7 +208,6 @@ impl<'a> Call<'a> {
 
     /// An answer of the proxy's own.
     pub(super) async fn local(&mut self, status: u16, retry_after: Option<u64>) -> Fate {
-        self.record.status = status;
         self.client.keep_if_small();
         if self.shared.draining.load(Ordering::Relaxed) {
             self.client.close_after();
@@ -210,7 +217,10 @@ impl<'a> Call<'a> {
             id: self.record.id.as_str(),
             retry_after,
             allow: self.allow.as_deref(),
+            grpc: self.grpc,
         };
+        self.record.status = own.status();
+        self.record.grpc_status = self.grpc.then(|| grpc::status_of(status));
         let limit = self.snapshot.settings.timeouts.send;
         self.record.body_bytes = own.send(self.client, limit).await;
         Fate::Keep

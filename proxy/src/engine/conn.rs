@@ -299,6 +299,7 @@ async fn refuse(shared: &Shared, mut wire: Wire, timer: Timer, peer: SocketAddr,
     let own = Own {
         status,
         id: id.as_str(),
+        grpc: false,
         retry_after: None,
         allow: None,
     };

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::net::IpAddr;
 
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 use weir_api::config::HeaderChanges;
 use weir_http1::{Field, Fields, Name, RequestBody, RequestHead, Version};
@@ -122,7 +123,7 @@ pub(super) fn write_head(out: &mut Vec<u8>, req: &RequestHead, fwd: &Forward<'_>
         let host = Some(req.authority()).filter(|host| !host.is_empty());
         // A Host that is there and empty is what the client meant.
         let host = host.or_else(|| req.fields.get(Name::Host));
-        field(out, b"Host", host.unwrap_or(fwd.upstream.as_bytes()));
+        out.field(b"Host", host.unwrap_or(fwd.upstream.as_bytes()));
     }
     let nominated = Nominated::by(&req.fields);
     let changed = !fwd.ops.is_empty();
@@ -133,7 +134,7 @@ pub(super) fn write_head(out: &mut Vec<u8>, req: &RequestHead, fwd: &Forward<'_>
             || (changed && fwd.ops.replaces(f.name)))
     });
     for (name, value) in &fwd.ops.set {
-        field(out, name, value);
+        out.field(name, value);
     }
     match fwd.body {
         RequestBody::None => {}
@@ -143,9 +144,7 @@ pub(super) fn write_head(out: &mut Vec<u8>, req: &RequestHead, fwd: &Forward<'_>
         }
         RequestBody::Stream => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
     }
-    let trailers = req.fields.has_token(Name::Te, b"trailers")
-        // In HTTP/2 it needs no permission (RFC 9113 section 8.2.2).
-        && (req.version == Version::Http2 || req.fields.has_token(Name::Connection, b"te"));
+    let trailers = wants_trailers(req);
     if fwd.upgrade {
         out.extend_from_slice(b"Connection: upgrade\r\nUpgrade: ");
         for (at, protocol) in req.upgrades().enumerate() {
@@ -162,34 +161,138 @@ pub(super) fn write_head(out: &mut Vec<u8>, req: &RequestHead, fwd: &Forward<'_>
     out.extend_from_slice(b"\r\n");
 }
 
-fn forwarding(out: &mut Vec<u8>, req: &RequestHead, fwd: &Forward<'_>) {
+/// A head under construction, of any version.
+pub(super) trait HeadSink {
+    /// Adds the field `name` with the value that `write` appends.
+    fn compose(&mut self, name: &[u8], write: impl FnOnce(&mut Vec<u8>));
+
+    /// Adds a field.
+    fn field(&mut self, name: &[u8], value: &[u8]) {
+        self.compose(name, |out| out.extend_from_slice(value));
+    }
+}
+
+impl HeadSink for Vec<u8> {
+    fn compose(&mut self, name: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
+        self.extend_from_slice(name);
+        self.extend_from_slice(b": ");
+        write(self);
+        self.extend_from_slice(b"\r\n");
+    }
+}
+
+impl HeadSink for HeaderMap {
+    fn compose(&mut self, name: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
+        let mut value = Vec::with_capacity(48);
+        write(&mut value);
+        self.field(name, &value);
+    }
+
+    fn field(&mut self, name: &[u8], value: &[u8]) {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
+        {
+            // Fails only beyond 32,768 fields, more than a head may have bytes for.
+            let _ = self.try_append(name, value);
+        }
+    }
+}
+
+/// Who is asked, as HTTP/2 says it in `:authority`.
+pub(super) fn authority<'a>(req: &'a RequestHead, fwd: &'a Forward<'_>) -> &'a [u8] {
+    let set = fwd.ops.set.iter().rev();
+    if let Some((_, host)) = set.clone().find(|(n, _)| n.eq_ignore_ascii_case(b"host")) {
+        return host;
+    }
+    match req.authority() {
+        b"" => fwd.upstream.as_bytes(),
+        host => host,
+    }
+}
+
+/// The fields of `req` for a server that speaks HTTP/2: those of [`write_head`], without any about the
+/// connection (RFC 9113 section 8.2.2).
+pub(super) fn http2_fields(req: &RequestHead, fwd: &Forward<'_>) -> HeaderMap {
+    let mut out = HeaderMap::with_capacity(req.fields.len() + 8);
+    let nominated = Nominated::by(&req.fields);
+    for f in req.fields.iter() {
+        let stays = is_ours(f, fwd.body)
+            || is_strange(f, fwd.origin.trusted)
+            || nominated.names(f.name)
+            || fwd.ops.replaces(f.name);
+        if !stays {
+            out.field(f.name, f.value);
+        }
+    }
+    for (name, value) in &fwd.ops.set {
+        if !is_about_connection(Name::of(name)) {
+            out.field(name, value);
+        }
+    }
+    if let RequestBody::Length(n) = fwd.body {
+        // Writing to a Vec cannot fail.
+        out.compose(b"content-length", |out| drop(write!(out, "{n}")));
+    }
+    if wants_trailers(req) {
+        out.field(b"te", b"trailers");
+    }
+    forwarding(&mut out, req, fwd);
+    out
+}
+
+/// The client takes trailers. In HTTP/2 no `Connection` names `TE`.
+fn wants_trailers(req: &RequestHead) -> bool {
+    req.fields.has_token(Name::Te, b"trailers")
+        && (req.version == Version::Http2 || req.fields.has_token(Name::Connection, b"te"))
+}
+
+/// Fields that HTTP/2 has no place for.
+fn is_about_connection(name: Name) -> bool {
+    matches!(
+        name,
+        Name::Host
+            | Name::Connection
+            | Name::ContentLength
+            | Name::TransferEncoding
+            | Name::Upgrade
+            | Name::Te
+            | Name::KeepAlive
+            | Name::ProxyConnection
+            | Name::Http2Settings
+    )
+}
+
+fn forwarding(out: &mut impl HeadSink, req: &RequestHead, fwd: &Forward<'_>) {
     let missing = |name: &[u8]| fwd.ops.is_empty() || !fwd.ops.replaces(name);
     let claimed = |name: Name| req.fields.get(name).filter(|_| fwd.origin.trusted);
     if missing(b"x-request-id") {
-        field(out, b"X-Request-Id", fwd.id.as_bytes());
+        out.field(b"X-Request-Id", fwd.id.as_bytes());
     }
     if missing(b"x-real-ip") {
-        let _ = write!(out, "X-Real-IP: {}\r\n", fwd.origin.client);
+        out.compose(b"X-Real-IP", |out| {
+            drop(write!(out, "{}", fwd.origin.client))
+        });
     }
     if missing(b"x-forwarded-for") {
-        out.extend_from_slice(b"X-Forwarded-For: ");
-        if fwd.origin.trusted {
-            let values = req.fields.all(Name::XForwardedFor);
-            for value in values.filter(|value| !value.is_empty()) {
-                out.extend_from_slice(value);
-                out.extend_from_slice(b", ");
+        out.compose(b"X-Forwarded-For", |out| {
+            if fwd.origin.trusted {
+                let values = req.fields.all(Name::XForwardedFor);
+                for value in values.filter(|value| !value.is_empty()) {
+                    out.extend_from_slice(value);
+                    out.extend_from_slice(b", ");
+                }
             }
-        }
-        let _ = write!(out, "{}\r\n", fwd.origin.peer);
+            drop(write!(out, "{}", fwd.origin.peer));
+        });
     }
     if missing(b"x-forwarded-proto") {
         let proto = claimed(Name::XForwardedProto).unwrap_or(fwd.scheme.as_bytes());
-        field(out, b"X-Forwarded-Proto", proto);
+        out.field(b"X-Forwarded-Proto", proto);
     }
     if missing(b"x-forwarded-host") {
         let host = claimed(Name::XForwardedHost).unwrap_or_else(|| req.authority());
         if !host.is_empty() {
-            field(out, b"X-Forwarded-Host", host);
+            out.field(b"X-Forwarded-Host", host);
         }
     }
     let identity = fwd.identity;
@@ -208,16 +311,9 @@ fn forwarding(out: &mut Vec<u8>, req: &RequestHead, fwd: &Forward<'_>) {
         if let Some(value) = own.or_else(|| claimed(id))
             && missing(&name.to_ascii_lowercase().into_bytes())
         {
-            field(out, name.as_bytes(), value);
+            out.field(name.as_bytes(), value);
         }
     }
-}
-
-fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
 }
 
 /// Fields that are hop-by-hop (RFC 9110 section 7.6.1) or that this proxy states itself.

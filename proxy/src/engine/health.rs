@@ -166,7 +166,7 @@ impl Checker {
 fn targets(upstream: &Arc<UpstreamPlan>) -> impl Iterator<Item = Arc<Target>> {
     let servers = upstream.state.named_servers();
     servers.filter_map(move |(name, address, server)| {
-        let probe = Probe::new(&upstream.health_check, name, address)?;
+        let probe = Probe::new(&upstream.health_check, upstream.protocol, name, address)?;
         Some(Arc::new(Target {
             upstream: Arc::clone(upstream),
             server: Arc::clone(server),

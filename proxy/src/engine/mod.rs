@@ -7,6 +7,7 @@
 //! - [`downstream`]: the interface a request is served through, and its HTTP/1 session.
 //! - [`request`] and [`call`]: one request, routed, limited, logged.
 //! - [`attempts`]: the tries at servers; [`upstream`]: connections to them.
+//! - [`streams`]: those of HTTP/2 connections; [`grpc`]: what gRPC needs of a proxy.
 //! - [`exchange`]: request and answer in both directions at once; [`wire`]: the bytes of a connection.
 
 mod attempts;
@@ -18,6 +19,7 @@ mod descriptors;
 mod downstream;
 mod exchange;
 mod forward;
+mod grpc;
 mod health;
 mod linger;
 mod listen;
@@ -31,6 +33,7 @@ mod shared;
 mod slots;
 mod snapshot;
 mod stream;
+mod streams;
 mod turn;
 mod upstream;
 mod wire;

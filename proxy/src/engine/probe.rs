@@ -4,13 +4,16 @@ use std::future::poll_fn;
 use std::io;
 use std::time::Duration;
 
-use http::Method;
-use weir_api::settings::{HealthCheck, Statuses};
+use http::{Method, Request};
+use weir_api::settings::{HealthCheck, Statuses, UpstreamProtocol};
 
 use super::shared::Shared;
 use super::slots::Side;
 use super::snapshot::UpstreamPlan;
-use super::upstream::{ConnectError, Dial, HeadError, UpstreamConn};
+use super::upstream::{
+    AnswerError, ConnectError, Connected, Dial, Http1Conn, Http2Stream, IdlePool, Place,
+    UpstreamConn, open_http2,
+};
 use crate::proxy_protocol::Origin;
 use crate::upstream::Endpoint;
 use crate::upstream::health::CheckResult;
@@ -21,20 +24,32 @@ const MAX_INTERIMS: u32 = 16;
 /// The most of a body that is read, so that the server can finish its answer in peace.
 const MAX_BODY: usize = 64 * 1024;
 
+/// The request of a check, in the version of HTTP that the upstream speaks.
+#[derive(Debug)]
+enum Ask {
+    Http1(Vec<u8>),
+    Http2(Request<()>),
+}
+
 /// What is asked of a server, and which answers are good.
 #[derive(Debug)]
 pub(super) struct Probe {
     address: Endpoint,
     /// As written in the settings.
     name: String,
-    request: Vec<u8>,
+    ask: Ask,
     timeout: Duration,
     status: Statuses,
 }
 
 impl Probe {
     /// The check of the server that is written as `name` in the settings; none: `check` has no path.
-    pub(super) fn new(check: &HealthCheck, name: &str, mut address: Endpoint) -> Option<Self> {
+    pub(super) fn new(
+        check: &HealthCheck,
+        protocol: UpstreamProtocol,
+        name: &str,
+        mut address: Endpoint,
+    ) -> Option<Self> {
         let path = check.path.as_deref()?;
         let mut host = name.to_owned();
         if let Some(port) = check.port {
@@ -46,14 +61,27 @@ impl Probe {
             "localhost".clone_into(&mut host);
         }
         let host = check.host.as_ref().unwrap_or(&host);
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: weir/{} (health check)\r\nAccept: */*\r\nConnection: close\r\n\r\n",
-            env!("CARGO_PKG_VERSION")
-        );
+        let agent = concat!("weir/", env!("CARGO_PKG_VERSION"), " (health check)");
+        let ask = match protocol {
+            UpstreamProtocol::Http1 => Ask::Http1(
+                format!(
+                    "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {agent}\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+                )
+                .into_bytes(),
+            ),
+            UpstreamProtocol::Http2 => Ask::Http2(
+                Request::get(format!("http://{host}{path}"))
+                    .version(http::Version::HTTP_2)
+                    .header("user-agent", agent)
+                    .header("accept", "*/*")
+                    .body(())
+                    .ok()?,
+            ),
+        };
         Some(Self {
             address,
             name: name.to_owned(),
-            request: request.into_bytes(),
+            ask,
             timeout: check.timeout,
             status: check.status.clone(),
         })
@@ -90,7 +118,7 @@ impl Probe {
         &self,
         shared: &Shared,
         upstream: &UpstreamPlan,
-    ) -> Result<(Box<UpstreamConn>, ResponseHead), CheckResult> {
+    ) -> Result<(UpstreamConn, ResponseHead), CheckResult> {
         // Counted like every connection, and never refused: a proxy that is full must not find its servers ill.
         let slot = shared.slots.take_anyway(Side::Upstream);
         let dial = Dial {
@@ -98,21 +126,29 @@ impl Probe {
             name: &self.name,
             transport: &upstream.transport,
             client: Origin::Local,
+            http2: matches!(self.ask, Ask::Http2(_)),
         };
         let connecting = shared.connector.connect(&dial, self.timeout, slot);
-        let mut conn = connecting.await.map_err(|e| match e {
-            ConnectError::Timeout => CheckResult::Timeout(self.timeout),
-            ConnectError::Failed(why) => CheckResult::Connect(format!("cannot connect: {why}")),
-            ConnectError::Tls(why) => CheckResult::Connect(format!("TLS: {why}")),
-            ConnectError::Exhausted(why) | ConnectError::NoPort(why) => {
-                CheckResult::Skipped(why.to_string())
+        let connected = connecting.await.map_err(|e| self.unconnected(e))?;
+        let mut conn = match &self.ask {
+            Ask::Http1(request) => {
+                let mut conn = Box::new(Http1Conn::new(connected, self.address));
+                conn.send_head(RequestBody::None, |out| out.extend_from_slice(request));
+                let flushed = poll_fn(|cx| conn.poll_flush(cx)).await;
+                flushed.map_err(broken)?;
+                UpstreamConn::Http1(conn)
             }
-        })?;
-        let broken = |e: io::Error| CheckResult::Broken(format!("connection broke: {e}"));
-        conn.send_head(RequestBody::None, |out| {
-            out.extend_from_slice(&self.request)
-        });
-        poll_fn(|cx| conn.poll_flush(cx)).await.map_err(broken)?;
+            Ask::Http2(request) => {
+                let mut stream = self.stream(connected).await?;
+                let mut request = request.clone();
+                if upstream.transport.is_tls() {
+                    let uri = request.uri().to_string().replacen("http:", "https:", 1);
+                    *request.uri_mut() = uri.parse().unwrap_or_default();
+                }
+                stream.start(request, true);
+                UpstreamConn::Http2(Box::new(stream))
+            }
+        };
         let asked = Asked {
             method: &Method::GET,
             upgrade: false,
@@ -120,10 +156,10 @@ impl Probe {
         for _ in 0..MAX_INTERIMS {
             let head = poll_fn(|cx| conn.poll_head(cx, asked)).await;
             let head = head.map_err(|e| match e {
-                HeadError::Closed => {
+                AnswerError::Closed => {
                     CheckResult::Broken("closed the connection without an answer".to_owned())
                 }
-                HeadError::Io(e) => broken(e),
+                AnswerError::Io(e) => broken(e),
                 e => CheckResult::Broken(e.to_string()),
             })?;
             if !head.is_informational() {
@@ -136,8 +172,44 @@ impl Probe {
     }
 }
 
+fn broken(e: io::Error) -> CheckResult {
+    CheckResult::Broken(format!("connection broke: {e}"))
+}
+
+impl Probe {
+    /// A stream on a connection of its own.
+    async fn stream(&self, connected: Connected) -> Result<Http2Stream, CheckResult> {
+        let conns = IdlePool::default();
+        if let Place::Open(permit) = conns.place(self.address) {
+            let mut opened = permit.watch();
+            // It ends with the stream.
+            tokio::spawn(open_http2(permit, connected, self.timeout));
+            if let Ok(opened) = opened.wait_for(Option::is_some).await
+                && let Some(Err(e)) = &*opened
+            {
+                return Err(self.unconnected(e.clone()));
+            }
+        }
+        match conns.place(self.address) {
+            Place::Free(lease) => Ok(Http2Stream::new(lease, false)),
+            _ => Err(CheckResult::Broken(
+                "closed the connection at once".to_owned(),
+            )),
+        }
+    }
+
+    fn unconnected(&self, e: ConnectError) -> CheckResult {
+        match e {
+            ConnectError::Timeout => CheckResult::Timeout(self.timeout),
+            ConnectError::Failed(why) => CheckResult::Connect(format!("cannot connect: {why}")),
+            ConnectError::Tls(why) => CheckResult::Connect(format!("TLS: {why}")),
+            ConnectError::Exhausted(why) | ConnectError::NoPort(why) => CheckResult::Skipped(why),
+        }
+    }
+}
+
 /// Reads a body to its end, or as much of it as is worth it.
-async fn read_out(mut conn: Box<UpstreamConn>, framing: Framing) {
+async fn read_out(mut conn: UpstreamConn, framing: Framing) {
     conn.begin_body(framing);
     let mut read = 0;
     while read < MAX_BODY {
@@ -158,8 +230,12 @@ mod tests {
     use super::*;
 
     fn request(check: HealthCheck, name: &str) -> (Endpoint, String) {
-        let probe = Probe::new(&check, name, "127.0.0.1:8000".parse().unwrap()).unwrap();
-        (probe.address, String::from_utf8(probe.request).unwrap())
+        let address = "127.0.0.1:8000".parse().unwrap();
+        let probe = Probe::new(&check, UpstreamProtocol::Http1, name, address).unwrap();
+        let Ask::Http1(request) = probe.ask else {
+            return (probe.address, String::new());
+        };
+        (probe.address, String::from_utf8(request).unwrap())
     }
 
     fn health() -> HealthCheck {
@@ -202,6 +278,14 @@ mod tests {
     #[test]
     fn without_a_path_nothing_is_asked() {
         let address = "127.0.0.1:1".parse().unwrap();
-        assert!(Probe::new(&HealthCheck::default(), "a:1", address).is_none());
+        assert!(
+            Probe::new(
+                &HealthCheck::default(),
+                UpstreamProtocol::Http1,
+                "a:1",
+                address
+            )
+            .is_none()
+        );
     }
 }

@@ -6,6 +6,7 @@ use weir_http1::Name;
 
 use super::call::{Call, Fate, Record};
 use super::downstream::Downstream;
+use super::grpc;
 use super::peer::{Peer, Secure};
 use super::shared::Shared;
 use super::snapshot::Snapshot;
@@ -67,6 +68,11 @@ fn finish_record(
             .count(record.status, duration, record.body_bytes),
         None => shared.metrics.bad_request(record.status),
     }
+    if grpc::is_call(client.head()) {
+        let route = record.route.as_ref().map(|route| route.metrics.name());
+        let metrics = &shared.metrics.grpc;
+        metrics.count(route.unwrap_or_default(), record.grpc_status);
+    }
     let Some(log) = &shared.access_log else {
         return;
     };
@@ -95,6 +101,7 @@ fn finish_record(
         stages: record.stages,
         limit,
         error: record.error.as_deref(),
+        grpc_status: record.grpc_status,
         user_agent: text(Name::UserAgent),
         referer: text(Name::Referer),
         tls: peer.tls.as_deref().map(Secure::entry),

@@ -5,10 +5,11 @@ use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::StatusCode;
-use weir_http1::Fields;
+use weir_http1::{Fields, Version};
 
 use super::clock;
 use super::downstream::{AnswerBody, AnswerHead, Downstream};
+use super::grpc;
 
 /// What this proxy calls itself in its own answers.
 const SERVER: &[u8] = b"weir";
@@ -24,17 +25,50 @@ pub(super) struct Own<'a> {
     pub(super) retry_after: Option<u64>,
     /// What 405 says is allowed; without it, all that this proxy passes on.
     pub(super) allow: Option<&'a str>,
+    /// The client speaks gRPC: it is told in trailers (docs/guide/grpc.md).
+    pub(super) grpc: bool,
 }
 
 // === impl Own ===
 
 impl Own<'_> {
-    fn body(&self) -> String {
-        let reason = StatusCode::from_u16(self.status)
+    /// The status that the client sees.
+    pub(super) fn status(&self) -> u16 {
+        match self.grpc {
+            true => 200,
+            false => self.status,
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        StatusCode::from_u16(self.status)
             .ok()
             .and_then(|status| status.canonical_reason())
-            .unwrap_or("Error");
-        format!("{} {reason}\n", self.status)
+            .unwrap_or("Error")
+    }
+
+    fn body(&self) -> String {
+        format!("{} {}\n", self.status, self.reason())
+    }
+
+    /// An answer of gRPC that is nothing but trailers.
+    fn grpc_fields(&self, client: Version) -> Fields {
+        let mut fields = Fields::new();
+        fields.push(b"Server", SERVER);
+        clock::with_date(SystemTime::now(), |date| fields.push(b"Date", date));
+        fields.push(b"Content-Type", b"application/grpc");
+        if client != Version::Http2 {
+            fields.push(b"Content-Length", b"0");
+        }
+        let status = grpc::status_of(self.status).to_string();
+        fields.push(b"grpc-status", status.as_bytes());
+        let message = format!("weir: {} {}", self.status, self.reason());
+        fields.push(b"grpc-message", message.as_bytes());
+        if let Some(seconds) = self.retry_after {
+            fields.push(b"Retry-After", seconds.to_string().as_bytes());
+        }
+        fields.push(b"X-Request-Id", self.id.as_bytes());
+        fields
     }
 
     fn fields(&self, body: &str) -> Fields {
@@ -58,11 +92,14 @@ impl Own<'_> {
     /// A client that cannot be reached any more is no error here: there is nobody to tell.
     pub(super) async fn send(&self, client: &mut Downstream, limit: Duration) -> u64 {
         let body = self.body();
-        let with_body = client.head().method != http::Method::HEAD;
+        let with_body = client.head().method != http::Method::HEAD && !self.grpc;
         client.send_head(&AnswerHead {
-            status: self.status,
+            status: self.status(),
             reason: None,
-            fields: self.fields(&body),
+            fields: match self.grpc {
+                true => self.grpc_fields(client.head().version),
+                false => self.fields(&body),
+            },
             body: match with_body {
                 true => AnswerBody::Sized,
                 false => AnswerBody::None,

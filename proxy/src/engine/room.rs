@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::shared::Shared;
 use super::slots::{Side, Slot};
 use super::snapshot::Snapshot;
-use super::upstream::{ConnectError, Dial, UpstreamConn};
+use super::upstream::{ConnectError, Connected, Dial};
 
 /// For how long a new connection waits for the descriptors of idle ones.
 const DESCRIPTOR_WITHIN: Duration = Duration::from_millis(250);
@@ -18,7 +18,7 @@ const DESCRIPTOR_WITHIN: Duration = Duration::from_millis(250);
 pub(super) const TRY_AGAIN: Duration = Duration::from_millis(10);
 
 /// Why there is no new connection to a server.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum NoConnection {
     /// `connections.max` is reached, and nobody is idle.
     Full,
@@ -79,7 +79,7 @@ impl Shared {
         dial: &Dial<'_>,
         limit: Duration,
         snapshot: &Snapshot,
-    ) -> Result<Box<UpstreamConn>, NoConnection> {
+    ) -> Result<Connected, NoConnection> {
         let deadline = Instant::now() + DESCRIPTOR_WITHIN;
         loop {
             let slot = self.room(Side::Upstream, snapshot).await;

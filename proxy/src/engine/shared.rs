@@ -102,6 +102,7 @@ impl Shared {
             stages: None,
             limit: None,
             error: Some("request refused before routing"),
+            grpc_status: None,
             user_agent: b"",
             referer: b"",
             tls: None,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use weir_api::config::Route;
-use weir_api::settings::{HealthCheck, Retry, Settings};
+use weir_api::settings::{HealthCheck, Retry, Settings, UpstreamProtocol};
 
 use super::forward::HeaderOps;
 use super::upstream::{IdlePool, TransportPlan};
@@ -56,6 +56,7 @@ pub(super) struct UpstreamPlan {
     pub(super) pool: Arc<IdlePool>,
     /// How connections to its servers are made.
     pub(super) transport: Arc<TransportPlan>,
+    pub(super) protocol: UpstreamProtocol,
     pub(super) keepalive: usize,
     pub(super) keepalive_timeout: Duration,
     pub(super) retry: Retry,
@@ -214,6 +215,8 @@ impl Compiler {
 
         // Nothing below can fail.
         let limits = self.zones.apply(&settings.rate_limit);
+        kept.pools
+            .retain(|name, _| settings.upstream.contains_key(name));
         self.registry
             .retain(|name| settings.upstream.contains_key(name));
         let upstreams: HashMap<&String, Arc<UpstreamPlan>> = settings
@@ -226,6 +229,7 @@ impl Compiler {
                     transport,
                     pool,
                     state: self.registry.apply(name, upstream, &servers),
+                    protocol: upstream.protocol,
                     keepalive: upstream.keepalive as usize,
                     keepalive_timeout: upstream.keepalive_timeout,
                     retry: upstream.retry.clone(),

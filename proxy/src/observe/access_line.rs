@@ -48,6 +48,8 @@ pub struct Entry<'a> {
     pub limit: Option<(&'static str, &'a str)>,
     /// Why there is no answer of the server.
     pub error: Option<&'a str>,
+    /// How a call of gRPC went.
+    pub grpc_status: Option<u16>,
     /// `User-Agent`.
     pub user_agent: &'a [u8],
     /// `Referer`.
@@ -150,6 +152,9 @@ pub(super) fn json_line(out: &mut Vec<u8>, e: &Entry<'_>, second: &str, millis: 
     if let Some((what, zone)) = e.limit {
         out.extend_from_slice(br#","limit":"#);
         json_string(out, format!("{what}:{zone}").as_bytes());
+    }
+    if let Some(status) = e.grpc_status {
+        let _ = write!(out, r#","grpc_status":{status}"#);
     }
     if let Some(error) = e.error {
         out.extend_from_slice(br#","error":"#);
@@ -277,6 +282,7 @@ pub(super) mod tests {
             }),
             limit: Some(("delayed", "api_limit")),
             error: None,
+            grpc_status: Some(14),
             user_agent: b"curl",
             referer: b"",
             tls: Some(TlsEntry {
@@ -310,6 +316,7 @@ pub(super) mod tests {
         assert_eq!(line["tls"]["version"], "1.3");
         assert_eq!(line["tls"]["resumed"], true);
         assert_eq!(line["tls"]["client_subject"], r"CN=a\, b");
+        assert_eq!(line["grpc_status"], 14);
         assert_eq!(line["revision"], 7);
     }
 

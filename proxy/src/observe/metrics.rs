@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::check_metrics::CheckMetrics;
+use super::grpc_metrics::GrpcMetrics;
 use super::http2_metrics::Http2Metrics;
 use super::name_metrics::NameMetrics;
 use super::process::ProcessMetrics;
@@ -46,6 +47,8 @@ pub struct Metrics {
     pub names: NameMetrics,
     /// TLS and the PROXY protocol.
     pub tls: TlsMetrics,
+    /// gRPC.
+    pub grpc: GrpcMetrics,
     connections: IntGaugeVec,
     most_connections: IntGauge,
     /// Client connections refused because `connections.max` was reached.
@@ -201,6 +204,7 @@ impl Metrics {
             http2: Http2Metrics::new(r)?,
             names: NameMetrics::new(r)?,
             tls: TlsMetrics::new(r)?,
+            grpc: GrpcMetrics::new(r)?,
             connections: gauges(
                 r,
                 "weir_connections",

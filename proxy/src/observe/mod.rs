@@ -4,6 +4,7 @@ mod access_line;
 pub mod access_log;
 mod allowance;
 mod check_metrics;
+mod grpc_metrics;
 mod http2_metrics;
 pub mod log;
 pub mod metrics;

@@ -24,6 +24,14 @@ pub enum AttemptFailure {
     Timeout,
     /// The answer cannot be used.
     BadAnswer,
+    /// The server gave up this request alone (HTTP/2: RST_STREAM).
+    Reset,
+    /// The server says that it did nothing with the request (HTTP/2: REFUSED_STREAM).
+    Refused,
+    /// The same, because it is about to close the connection (HTTP/2: GOAWAY).
+    Leaving,
+    /// The client's own deadline has passed (gRPC: `grpc-timeout`).
+    Deadline,
 }
 
 /// A failed attempt.
@@ -78,24 +86,35 @@ pub fn decide(policy: &Retry, request: &Attempted, attempt: &FailedAttempt) -> V
     use AttemptFailure as F;
 
     let status = match attempt.failure {
-        F::ConnectTimeout | F::Timeout => 504,
-        F::Unreachable | F::NoPort | F::Broken | F::BadAnswer => 502,
+        F::ConnectTimeout | F::Timeout | F::Deadline => 504,
+        F::Unreachable
+        | F::NoPort
+        | F::Broken
+        | F::BadAnswer
+        | F::Reset
+        | F::Refused
+        | F::Leaving => 502,
     };
+    let unprocessed = matches!(attempt.failure, F::Refused | F::Leaving);
     let unsent = matches!(
         attempt.failure,
         F::Unreachable | F::NoPort | F::ConnectTimeout
-    );
-    let untouched = attempt.failure == F::Broken && !attempt.answered && !attempt.body_taken;
+    ) || (unprocessed && !attempt.body_taken);
+    let untouched =
+        matches!(attempt.failure, F::Broken | F::Reset) && !attempt.answered && !attempt.body_taken;
     // The server may close a kept connection at any time: no failure of the server.
     let stale = attempt.kept && attempt.failure == F::Broken && !attempt.answered;
     let blame = match attempt.failure {
         F::Unreachable | F::ConnectTimeout => true,
-        F::NoPort => false,
-        F::Broken | F::Timeout | F::BadAnswer => attempt.sent && !stale,
+        F::NoPort | F::Leaving | F::Deadline => false,
+        F::Broken | F::Timeout | F::BadAnswer | F::Reset | F::Refused => attempt.sent && !stale,
     };
+    // The next connection is not about to be closed, unless there is something wrong with the server.
+    let moving = attempt.failure == F::Leaving && attempt.kept && !attempt.body_taken;
+
     let in_time = policy.timeout.is_zero() || request.elapsed < policy.timeout;
     let left = request.tries < policy.tries && in_time;
-    let next = if stale && untouched && request.idempotent {
+    let next = if moving || (stale && untouched && request.idempotent) {
         Next::Again
     } else if left && (unsent || (untouched && request.idempotent)) {
         Next::Another(status)
@@ -188,6 +207,51 @@ mod tests {
         assert_eq!((verdict.blame, verdict.next), (false, Next::Again));
         let verdict = decide(&policy(), &POST, &stale);
         assert_eq!((verdict.blame, verdict.next), (false, Next::Answer(502)));
+    }
+
+    #[test]
+    fn what_the_server_did_nothing_with_may_go_anywhere() {
+        let refused = failed(AttemptFailure::Refused);
+        for request in [GET, POST] {
+            let verdict = decide(&policy(), &request, &refused);
+            assert_eq!((verdict.blame, verdict.next), (true, Next::Another(502)));
+        }
+        let taken = FailedAttempt {
+            body_taken: true,
+            ..refused
+        };
+        assert_eq!(decide(&policy(), &POST, &taken).next, Next::Answer(502));
+    }
+
+    #[test]
+    fn a_server_that_says_goodbye_has_not_failed() {
+        let fresh = failed(AttemptFailure::Leaving);
+        let verdict = decide(&policy(), &POST, &fresh);
+        assert_eq!((verdict.blame, verdict.next), (false, Next::Another(502)));
+        let kept = FailedAttempt {
+            kept: true,
+            ..fresh
+        };
+        let tried = Attempted { tries: 2, ..POST };
+        let verdict = decide(&policy(), &tried, &kept);
+        assert_eq!((verdict.blame, verdict.next), (false, Next::Again));
+    }
+
+    #[test]
+    fn a_reset_stream_is_no_stale_connection() {
+        let reset = FailedAttempt {
+            kept: true,
+            ..failed(AttemptFailure::Reset)
+        };
+        let verdict = decide(&policy(), &GET, &reset);
+        assert_eq!((verdict.blame, verdict.next), (true, Next::Another(502)));
+        assert_eq!(decide(&policy(), &POST, &reset).next, Next::Answer(502));
+    }
+
+    #[test]
+    fn no_client_takes_a_server_out_with_its_deadline() {
+        let verdict = decide(&policy(), &GET, &failed(AttemptFailure::Deadline));
+        assert_eq!((verdict.blame, verdict.next), (false, Next::Answer(504)));
     }
 
     #[test]

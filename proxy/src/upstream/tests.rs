@@ -9,7 +9,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use weir_api::settings::{Balance, HealthCheck, Retry, Server, Upstream};
+use weir_api::settings::{Balance, HealthCheck, Retry, Server, Upstream, UpstreamProtocol};
 
 use super::*;
 
@@ -38,6 +38,7 @@ fn weighted(port: u16, weight: u32) -> Server {
 fn upstream(balance: Balance, servers: &[Server]) -> Upstream {
     Upstream {
         balance,
+        protocol: UpstreamProtocol::Http1,
         keepalive: 32,
         keepalive_timeout: Duration::from_secs(60),
         retry: Retry {

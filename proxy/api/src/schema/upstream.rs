@@ -38,6 +38,13 @@ const FIELDS: &[Field] = &[
         .or("\"least_conn\"")
         .nginx("least_conn"),
         Field::one(
+            "protocol",
+            Kind::OneOf(&["http1", "http2"]),
+            "The version of HTTP that the servers speak; `http2` for gRPC. In the clear they must speak it without being asked (h2c with prior knowledge).",
+        )
+        .or("\"http1\"")
+        .nginx("grpc_pass"),
+        Field::one(
             "keepalive",
             Kind::Int(0, 65_535),
             "Most idle connections kept to all servers of this upstream.",

@@ -125,6 +125,7 @@ async fn refused_with(shared: &Shared, client: &mut Downstream, status: u16, id:
         id: id.as_str(),
         retry_after: None,
         allow: None,
+        grpc: false,
     };
     let limit = shared.snapshot.load().settings.timeouts.send;
     own.send(client, limit).await;

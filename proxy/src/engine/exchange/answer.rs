@@ -3,12 +3,15 @@
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
-use weir_http1::{Asked, Framing, Name, ResponseHead};
+use http::Method;
+use weir_http1::{Asked, Framing, Name, ResponseHead, Version};
 
 use super::super::clock;
 use super::super::downstream::{AnswerBody, AnswerHead, reason_of};
 use super::super::forward::plain_trailers;
+use super::super::grpc;
 use super::super::turn::Turn;
+use super::super::upstream::AnswerError;
 use super::{Exchange, Failure};
 use crate::compress::{Gzip, accepts_gzip, is_compressible};
 
@@ -69,7 +72,7 @@ impl Exchange<'_> {
             let head = match head {
                 Ok(head) => head,
                 Err(e) => {
-                    if matches!(e, super::HeadError::Closed | super::HeadError::Io(_))
+                    if !matches!(e, AnswerError::Bad(_) | AnswerError::TooLarge)
                         && !self.server.has_input()
                         && self.interims == 0
                     {
@@ -138,14 +141,29 @@ impl Exchange<'_> {
         head.strip_hop_by_hop();
         let framing = head.framing;
         let standard = reason_of(head.status);
+        if self.plan.grpc {
+            // Of an answer that consists of nothing but trailers.
+            self.progress.grpc_status = grpc::status_in(&head.fields);
+        }
+        let asked = self.client.head();
+        let ends_unsaid = framing == Framing::None
+            && asked.version != Version::Http2
+            && asked.method != Method::HEAD
+            && !matches!(head.status, 100..200 | 204 | 304)
+            && !head.fields.has(Name::ContentLength);
+        if ends_unsaid {
+            head.fields.push(b"Content-Length", b"0");
+        }
         let mut answer = AnswerHead {
             status: head.status,
             reason: Some(head.reason())
-                .filter(|reason| *reason != standard)
+                .filter(|reason| *reason != standard && self.server.has_reasons())
                 .map(<[u8]>::to_vec),
             fields: head.fields,
             body: match framing {
                 _ if head.status == 101 => AnswerBody::Tunnel,
+                // Only HTTP/2 has answers that end with their head without saying so in it.
+                Framing::None if ends_unsaid => AnswerBody::Sized,
                 Framing::None => AnswerBody::None,
                 Framing::Length(_) => AnswerBody::Sized,
                 Framing::Chunked | Framing::UntilClose => AnswerBody::Stream,
@@ -247,6 +265,10 @@ impl Exchange<'_> {
                 Poll::Ready(Ok(true)) => self.server_silent = None,
                 Poll::Ready(Ok(false)) => {
                     self.trailers = self.server.take_trailers().map(plain_trailers);
+                    if let Some(trailers) = self.trailers.as_ref().filter(|_| self.plan.grpc) {
+                        let status = grpc::status_in(trailers);
+                        self.progress.grpc_status = status.or(self.progress.grpc_status);
+                    }
                     if let Some(encoder) = &mut self.encoder {
                         encoder.finish();
                     }

@@ -6,6 +6,7 @@
 //! than the other one takes.
 
 mod answer;
+mod replay;
 mod stall;
 mod tunnel;
 mod upload;
@@ -20,13 +21,13 @@ use weir_api::settings::{Compression, Timeouts};
 use weir_http1::{Fields, RequestBody};
 
 use self::answer::{Answer, Encoder};
+pub(super) use self::replay::Replay;
 use self::stall::Stall;
 use self::upload::Upload;
 use super::downstream::{ClientError, Downstream};
-use super::forward::{Forward, HeaderOps, write_head};
+use super::forward::{Forward, HeaderOps};
 use super::turn::Turn;
-use super::upstream::{HeadError, UpstreamConn};
-use super::wire::ReadError;
+use super::upstream::{AnswerError, UpstreamConn};
 use crate::observe::Stages;
 
 /// How long either side may hold an upload up after the answer is complete (nginx:
@@ -45,6 +46,10 @@ pub(super) struct Plan<'a> {
     pub(super) server_timing: bool,
     /// When the request began.
     pub(super) began: SystemTime,
+    /// A call of gRPC, which is a conversation: either side may be silent while the other speaks.
+    pub(super) grpc: bool,
+    /// When the client stops waiting for the end of the answer.
+    pub(super) deadline: Option<Instant>,
     /// Set while the process is about to end: the connection to the client ends after this answer.
     pub(super) draining: &'a AtomicBool,
 }
@@ -63,6 +68,8 @@ pub(super) struct Progress {
     pub(super) body_taken: bool,
     /// The whole request has gone to the server.
     pub(super) sent: bool,
+    /// How the server says a call of gRPC went.
+    pub(super) grpc_status: Option<u16>,
     /// A head of 101 has been passed on: from there on the bytes are nobody's HTTP.
     pub(super) tunnel: bool,
 }
@@ -100,6 +107,15 @@ pub(super) enum Failure {
     Timeout,
     #[error("{0}")]
     BadAnswer(String),
+    /// The server did nothing with the request; `leaving`: because it is about to close the connection.
+    #[error("{}", AnswerError::Unprocessed { leaving: *leaving })]
+    Unprocessed { leaving: bool },
+    /// The server gave up this one request.
+    #[error("{0}")]
+    Reset(String),
+    /// The client's own deadline has passed.
+    #[error("deadline of the client exceeded")]
+    Deadline,
     /// The client sent more than `client.max_body`.
     #[error("request body too large")]
     BodyTooLarge,
@@ -117,21 +133,14 @@ impl From<io::Error> for Failure {
     }
 }
 
-impl From<ReadError> for Failure {
-    fn from(e: ReadError) -> Self {
+impl From<AnswerError> for Failure {
+    fn from(e: AnswerError) -> Self {
         match e {
-            ReadError::Closed => Self::Closed,
-            ReadError::Io(e) => e.into(),
-            ReadError::Malformed(e) => Self::BadAnswer(format!("bad response body: {e}")),
-        }
-    }
-}
-
-impl From<HeadError> for Failure {
-    fn from(e: HeadError) -> Self {
-        match e {
-            HeadError::Closed => Self::Closed,
-            HeadError::Io(e) => e.into(),
+            AnswerError::Closed => Self::Closed,
+            AnswerError::Io(e) => e.into(),
+            AnswerError::Unprocessed { leaving } => Self::Unprocessed { leaving },
+            AnswerError::Reset(_) => Self::Reset(e.to_string()),
+            AnswerError::Unspeakable => Self::Client(ClientError::Malformed),
             e => Self::BadAnswer(e.to_string()),
         }
     }
@@ -153,8 +162,14 @@ struct Exchange<'a> {
     /// The time, read once a wake-up at most.
     now: Option<Instant>,
     upload: Upload,
-    /// Request body bytes taken so far.
+    /// Request body bytes taken so far, those of earlier tries included.
     taken: u64,
+    /// What earlier tries took of the request.
+    replay: &'a mut Replay,
+    /// How much of that this server has got.
+    replayed: usize,
+    /// When something last moved; kept only for calls of gRPC.
+    active: Instant,
     /// When the request had been sent, or nothing more of it will be.
     sent_at: Option<Instant>,
     answer: Answer,
@@ -183,10 +198,11 @@ pub(super) async fn exchange(
     server: &mut UpstreamConn,
     plan: &Plan<'_>,
     progress: &mut Progress,
+    replay: &mut Replay,
     started: Instant,
 ) -> Result<Done, Failure> {
     let body = plan.forward.body;
-    server.send_head(body, |out| write_head(out, client.head(), &plan.forward));
+    server.send_head(client.head(), &plan.forward);
     let has_body = !matches!(body, RequestBody::None | RequestBody::Length(0));
     let mut x = Exchange {
         client,
@@ -199,7 +215,10 @@ pub(super) async fn exchange(
             true => Upload::Sending,
             false => Upload::Flushing,
         },
-        taken: 0,
+        taken: replay.len() as u64,
+        replay,
+        replayed: 0,
+        active: started,
         sent_at: None,
         answer: Answer::Head,
         encoder: None,
@@ -237,6 +256,8 @@ enum Expired {
     ClientStall,
     /// The client has sent nothing of its body.
     ClientSilence,
+    /// The client's own deadline.
+    Deadline,
 }
 
 impl Exchange<'_> {
@@ -263,6 +284,9 @@ impl Exchange<'_> {
                 return Poll::Pending;
             }
             if moved {
+                if self.plan.grpc {
+                    self.active = Instant::now();
+                }
                 continue;
             }
             if self.client.is_body_done()
@@ -312,6 +336,7 @@ impl Exchange<'_> {
                 Ok(true)
             }
             Expired::ServerStall | Expired::ServerSilence => Err(Failure::Timeout),
+            Expired::Deadline => Err(Failure::Deadline),
             Expired::ClientStall | Expired::ClientSilence => {
                 Err(Failure::Client(ClientError::Timeout))
             }
@@ -327,6 +352,8 @@ impl Exchange<'_> {
         };
         let uploading = matches!(self.upload, Upload::Sending | Upload::Flushing);
         let server_silent = match self.answer {
+            // Whoever has something to say may say it at any time.
+            _ if self.plan.grpc => Some(self.active),
             _ if uploading => None,
             // In all, whatever informational answers come in between.
             Answer::Head => self.sent_at,
@@ -346,14 +373,16 @@ impl Exchange<'_> {
                 Expired::ClientStall,
             ),
             (
-                self.client_silent.filter(|_| uploading),
+                self.client_silent.filter(|_| uploading && !self.plan.grpc),
                 tail(timeouts.client_body),
                 Expired::ClientSilence,
             ),
         ];
+        let deadline = self.plan.deadline.map(|at| (at, Expired::Deadline));
         limits
             .into_iter()
             .filter_map(|(since, limit, expired)| Some((since? + limit, expired)))
+            .chain(deadline)
             .min_by_key(|(deadline, _)| *deadline)
     }
 }

@@ -27,6 +27,24 @@ impl Exchange<'_> {
         turn: &mut Turn,
     ) -> Result<bool, Failure> {
         let mut moved = false;
+        while self.upload == Upload::Sending && self.replayed < self.replay.len() {
+            match self.server.poll_send(cx, self.replay.from(self.replayed)) {
+                Poll::Ready(Ok(n)) => {
+                    self.replayed += n;
+                    self.server_stall.clear();
+                    moved = true;
+                }
+                Poll::Ready(Err(_)) => {
+                    self.stop_upload();
+                    return Ok(true);
+                }
+                Poll::Pending => {
+                    let now = self.now();
+                    self.server_stall.note(self.server.bytes_written(), now);
+                    return Ok(moved);
+                }
+            }
+        }
         while self.upload == Upload::Sending {
             match self.client.poll_body(cx) {
                 Poll::Pending => {
@@ -40,7 +58,7 @@ impl Exchange<'_> {
                     if !more? {
                         let trailers = self.client.take_trailers();
                         let trailers = trailers.map(plain_trailers);
-                        self.server.finish(trailers.as_ref());
+                        self.server.finish(self.replay.trailers(trailers));
                         self.upload = Upload::Flushing;
                         break;
                     }
@@ -52,9 +70,12 @@ impl Exchange<'_> {
             }
             match self.server.poll_send(cx, piece) {
                 Poll::Ready(Ok(n)) => {
+                    let took = piece.get(..n).unwrap_or(piece);
+                    self.replay.push(took, self.server.may_refuse());
+                    self.replayed = self.replay.len();
                     self.client.consume(n);
                     self.taken += n as u64;
-                    self.progress.body_taken = true;
+                    self.progress.body_taken = !self.replay.is_whole();
                     self.server_stall.clear();
                     moved = true;
                     turn.spend(n);

@@ -1,6 +1,7 @@
 //! Opening connections to upstream servers.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -8,44 +9,45 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use weir_http1::Version;
 
 use super::super::slots::Slot;
 use super::super::stream::{Ahead, Io, Raw};
 use super::super::wire::Socket;
-use super::{TransportPlan, UpstreamConn};
+use super::TransportPlan;
 use crate::proxy_protocol::{self, Origin};
 use crate::tls::handshake_failure;
 use crate::upstream::Endpoint;
 
 /// Why a connection could not be opened.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub(in super::super) enum ConnectError {
     /// Nothing answered within `timeouts.connect`.
     #[error("connect timed out")]
     Timeout,
     /// Refused, unreachable, …
     #[error("connect failed: {0}")]
-    Failed(io::Error),
+    Failed(String),
     /// Connected, but the two do not trust each other.
     #[error("TLS: {0}")]
     Tls(String),
     /// This machine has no descriptor or memory left for it: no failure of the server.
     #[error("connect failed: {0}")]
-    Exhausted(io::Error),
+    Exhausted(String),
     /// This machine has no port left towards this address: no failure of the server.
     #[error("connect failed: {0}")]
-    NoPort(io::Error),
+    NoPort(String),
 }
 
 impl From<io::Error> for ConnectError {
     fn from(e: io::Error) -> Self {
         match e.raw_os_error().map(Errno::from_raw) {
             Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
-                Self::Exhausted(e)
+                Self::Exhausted(e.to_string())
             }
-            Some(Errno::EADDRNOTAVAIL) => Self::NoPort(e),
+            Some(Errno::EADDRNOTAVAIL) => Self::NoPort(e.to_string()),
             Some(Errno::ETIMEDOUT) => Self::Timeout,
-            _ => Self::Failed(e),
+            _ => Self::Failed(e.to_string()),
         }
     }
 }
@@ -59,6 +61,18 @@ pub(in super::super) struct Dial<'a> {
     pub(in super::super) transport: &'a TransportPlan,
     /// For whom, if the server is to be told.
     pub(in super::super) client: Origin,
+    /// HTTP/2 is to be spoken on it.
+    pub(in super::super) http2: bool,
+}
+
+/// An open connection that has carried nothing yet.
+#[derive(Debug)]
+pub(in super::super) struct Connected {
+    pub(in super::super) socket: Socket,
+    /// What TLS agreed on by ALPN, if HTTP/2 was asked for. In the clear the server is known to speak it.
+    pub(in super::super) agreed: Option<Version>,
+    /// Its place among `connections.max`.
+    pub(in super::super) slot: Slot,
 }
 
 /// Opens connections.
@@ -79,26 +93,33 @@ impl Connector {
         dial: &Dial<'_>,
         limit: Duration,
         slot: Slot,
-    ) -> Result<Box<UpstreamConn>, ConnectError> {
-        let socket = match dial.address {
+    ) -> Result<Connected, ConnectError> {
+        let (socket, agreed) = match dial.address {
             Endpoint::Inet(address) if dial.transport.is_plain() => {
                 let connected = timeout(limit, TcpStream::connect(address)).await;
                 let stream = connected.map_err(|_| ConnectError::Timeout)??;
                 stream.set_nodelay(true)?;
-                Socket::from(stream)
+                (Socket::from(stream), None)
             }
             // Boxed, so that connections in the clear do not carry the room for it.
             _ => match timeout(limit, Box::pin(open(dial))).await {
-                Ok(opened) => Socket::from(opened?),
+                Ok(opened) => {
+                    let (io, agreed) = opened?;
+                    (Socket::from(io), agreed)
+                }
                 Err(_) => return Err(ConnectError::Timeout),
             },
         };
-        Ok(Box::new(UpstreamConn::new(socket, dial.address, slot)))
+        Ok(Connected {
+            socket,
+            agreed,
+            slot,
+        })
     }
 }
 
-/// Connects, tells who the client is, and shakes hands.
-async fn open(dial: &Dial<'_>) -> Result<Io, ConnectError> {
+/// Connects, tells who the client is, and shakes hands. Returns what ALPN agreed on, if HTTP/2 was asked for.
+async fn open(dial: &Dial<'_>) -> Result<(Io, Option<Version>), ConnectError> {
     let mut raw = match dial.address {
         Endpoint::Inet(address) => {
             let stream = TcpStream::connect(address).await?;
@@ -114,7 +135,7 @@ async fn open(dial: &Dial<'_>) -> Result<Io, ConnectError> {
     }
     let stream = Ahead::new(raw, Vec::new());
     let Some(tls) = &dial.transport.tls else {
-        return Ok(Io::Clear(stream));
+        return Ok((Io::Clear(stream), None));
     };
     let host = dial
         .name
@@ -125,9 +146,22 @@ async fn open(dial: &Dial<'_>) -> Result<Io, ConnectError> {
             "{host} is no name to verify; tls.server_name tells another"
         ))
     })?;
-    let connector = TlsConnector::from(tls.config());
+    let mut config = tls.config();
+    if dial.http2 {
+        // Cheap beside the handshake, and rare: connections of HTTP/2 are shared.
+        Arc::make_mut(&mut config).alpn_protocols = vec![b"h2".to_vec()];
+    }
+    let connector = TlsConnector::from(config);
     match connector.connect(name, stream.greedy()).await {
-        Ok(stream) => Ok(Io::Tls(Box::new(stream.into()))),
+        Ok(stream) => {
+            let agreed = dial
+                .http2
+                .then(|| match stream.get_ref().1.alpn_protocol() {
+                    Some(b"h2") => Version::Http2,
+                    _ => Version::Http11,
+                });
+            Ok((Io::Tls(Box::new(stream.into())), agreed))
+        }
         Err(error) => Err(ConnectError::Tls(handshake_failure(&error))),
     }
 }

@@ -1,36 +1,23 @@
 //! One HTTP/1 connection to an upstream server, and the message under way on it.
 //!
-//! The mirror of [`super::super::downstream`]: the same polling calls, for the client's role. Another
-//! version of HTTP to servers takes the same shape.
+//! The mirror of [`super::super::downstream`]: the same polling calls, for the client's role.
 
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use weir_http1::{Asked, BadAnswer, Fields, Framing, RequestBody, ResponseHead, ResponseParser};
+use weir_http1::{Asked, Fields, Framing, RequestBody, ResponseHead, ResponseParser};
 
 use super::super::slots::Slot;
-use super::super::wire::{BodyReader, BodyWriter, ReadError, Socket, Wire, WriteFraming};
+use super::super::wire::{BodyReader, BodyWriter, ReadError, Wire, WriteFraming};
+use super::{AnswerError, Connected};
 use crate::upstream::Endpoint;
 
 /// Largest head of an answer, however many fields it has.
 const MAX_HEAD: usize = 256 * 1024;
 
-/// Why there is no head of an answer.
-#[derive(Debug, thiserror::Error)]
-pub(in super::super) enum HeadError {
-    #[error("closed the connection")]
-    Closed,
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    #[error("{0}")]
-    Bad(#[from] BadAnswer),
-    #[error("response head too large")]
-    TooLarge,
-}
-
 /// A connection with the message under way on it. Dropping it closes it.
 #[derive(Debug)]
-pub(in super::super) struct UpstreamConn {
+pub(in super::super) struct Conn {
     wire: Wire,
     parser: ResponseParser,
     reader: BodyReader,
@@ -40,18 +27,18 @@ pub(in super::super) struct UpstreamConn {
     _slot: Slot,
 }
 
-// === impl UpstreamConn ===
+// === impl Conn ===
 
-impl UpstreamConn {
-    pub(in super::super) fn new(io: impl Into<Socket>, address: Endpoint, slot: Slot) -> Self {
+impl Conn {
+    pub(in super::super) fn new(connected: Connected, address: Endpoint) -> Self {
         Self {
-            wire: Wire::new(io),
+            wire: Wire::new(connected.socket),
             parser: ResponseParser::new(),
             reader: BodyReader::new(Framing::None),
             writer: BodyWriter::new(WriteFraming::Plain),
             address,
             served: 0,
-            _slot: slot,
+            _slot: connected.slot,
         }
     }
 
@@ -65,7 +52,7 @@ impl UpstreamConn {
         self.served > 0
     }
 
-    /// Begins a request, whose head `write` appends. It goes out with [`UpstreamConn::poll_flush`].
+    /// Begins a request, whose head `write` appends. It goes out with [`Conn::poll_flush`].
     pub(in super::super) fn send_head(
         &mut self,
         body: RequestBody,
@@ -113,7 +100,7 @@ impl UpstreamConn {
         &mut self,
         cx: &mut Context<'_>,
         asked: Asked<'_>,
-    ) -> Poll<Result<ResponseHead, HeadError>> {
+    ) -> Poll<Result<ResponseHead, AnswerError>> {
         loop {
             if self.wire.input.len() > self.parser.scanned()
                 && let Some((head, len)) = self.parser.advance(&self.wire.input, asked)?
@@ -122,10 +109,10 @@ impl UpstreamConn {
                 return Poll::Ready(Ok(head));
             }
             if self.wire.input.len() > MAX_HEAD {
-                return Poll::Ready(Err(HeadError::TooLarge));
+                return Poll::Ready(Err(AnswerError::TooLarge));
             }
             if ready!(self.wire.poll_fill(cx))? == 0 {
-                return Poll::Ready(Err(HeadError::Closed));
+                return Poll::Ready(Err(AnswerError::Closed));
             }
         }
     }

@@ -39,6 +39,11 @@ impl TransportPlan {
         self.proxy_protocol.is_none()
     }
 
+    /// Whether connections are encrypted.
+    pub(in super::super) fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Whether connections are plain TCP or Unix sockets.
     pub(super) fn is_plain(&self) -> bool {
         self.tls.is_none() && self.proxy_protocol.is_none()
