@@ -23,6 +23,7 @@ pub(super) static IN_FILE: Table = Table {
         FIELDS[3],
         FIELDS[4],
         FIELDS[5],
+        FIELDS[6],
         transport::UPSTREAM[0],
         transport::UPSTREAM[1],
     ],
