@@ -56,8 +56,13 @@ pub(super) enum Standing {
     Stalled,
     /// It has been served and waits for another request.
     Idle,
-    /// It has only just come, or only just begun to wait for its client, or waits for this process.
+    /// It has only just begun to wait for its client.
     Fresh,
+    /// It waits for this process, with a request that its client sent before it had the answer to the last one.
+    Pipelined,
+    /// It waits for this process: what it has sent was not looked at yet, or its answer is not ready. How long that
+    /// takes is not its client's doing.
+    Waiting,
     /// Its request is being worked on.
     Working,
 }
@@ -76,6 +81,8 @@ struct State {
     phase: Phase,
     since: Instant,
     stall: Option<Stall>,
+    /// Whether the request had come before the last one was answered.
+    pipelined: bool,
 }
 
 /// A connection. Its task, its input and output, and its requests tell it how they get on.
@@ -94,6 +101,7 @@ impl Connection {
                 phase: Phase::Accepted,
                 since: now,
                 stall: None,
+                pipelined: false,
             }),
             closed: Notify::new(),
         }
@@ -106,6 +114,10 @@ impl Connection {
 
     pub(super) fn enter_at(&self, phase: Phase, now: Instant) {
         let mut state = self.state.lock();
+        if matches!(phase, Phase::Body | Phase::Queued) {
+            // Nothing was read since the last answer.
+            state.pipelined = state.phase == Phase::Idle;
+        }
         (state.phase, state.since) = (phase, now);
     }
 
@@ -158,7 +170,12 @@ impl Connection {
             (_, Some(stall)) => (Standing::Stalled, stall.begun),
             // It is not the client that they wait for.
             (Phase::Accepted | Phase::Queued | Phase::Answering, None) => {
-                return (Standing::Fresh, state.since);
+                let standing = if state.pipelined {
+                    Standing::Pipelined
+                } else {
+                    Standing::Waiting
+                };
+                return (standing, state.since);
             }
             (Phase::New | Phase::Head, None) => (Standing::Unproven, state.since),
             (Phase::Handshake | Phase::Body | Phase::Streaming, None) => {
@@ -195,6 +212,11 @@ impl Connection {
             | Phase::Answering
             | Phase::Streaming => false,
         }
+    }
+
+    /// What it is doing.
+    pub(super) fn phase(&self) -> Phase {
+        self.state.lock().phase
     }
 
     /// Ends it, whatever it is doing.
@@ -260,7 +282,7 @@ mod tests {
         let start = Instant::now();
         let it = Connection::new(Peer::Unix(Some(1)), start);
         let later = start + ms(20_000);
-        assert_eq!(it.standing(later).0, Standing::Fresh);
+        assert_eq!(it.standing(later).0, Standing::Waiting);
         assert!(!it.is_overdue(later));
         it.waits(later);
         assert!(it.is_overdue(later + ms(10_000)));
@@ -279,11 +301,35 @@ mod tests {
         assert_eq!(of(Phase::Head), Standing::Unproven);
         assert_eq!(of(Phase::Body), Standing::Stalled);
         assert_eq!(of(Phase::Idle), Standing::Idle);
-        assert_eq!(of(Phase::Queued), Standing::Fresh);
+        assert_eq!(of(Phase::Queued), Standing::Waiting);
         assert_eq!(of(Phase::Working), Standing::Working);
         assert_eq!(
             connection(start).standing(start + ms(10)).0,
             Standing::Fresh
         );
+    }
+
+    #[test]
+    fn whoever_waits_for_us_is_worth_more_than_whoever_has_answers_to_read() {
+        let start = Instant::now();
+        let (waits, reads_not, pipelines) =
+            (connection(start), connection(start), connection(start));
+        for it in [&waits, &reads_not, &pipelines] {
+            it.received(start);
+            it.enter_at(Phase::Queued, start);
+        }
+        reads_not.enter_at(Phase::Answering, start);
+        reads_not.blocked(start);
+        pipelines.enter_at(Phase::Idle, start);
+        pipelines.enter_at(Phase::Queued, start);
+        // At once, before anybody can be said to stall.
+        let standing = |it: &Connection| it.standing(start + ms(1)).0;
+        assert!(standing(&reads_not) < standing(&pipelines));
+        assert!(standing(&pipelines) < standing(&waits));
+        // Another request on a connection that is kept is as good as the first one.
+        pipelines.enter_at(Phase::Idle, start);
+        pipelines.received(start);
+        pipelines.enter_at(Phase::Queued, start);
+        assert_eq!(standing(&pipelines), Standing::Waiting);
     }
 }

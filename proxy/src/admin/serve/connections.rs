@@ -10,9 +10,14 @@ use std::{
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
+use tracing::debug;
 
-use super::connection::Connection;
+use super::connection::{Connection, Standing};
 use crate::admin::access::Peer;
+
+/// So many connections one client may have before that counts against those that wait for this process: several
+/// probes and a scrape may come from one machine.
+const FEW: usize = 8;
 
 /// The connections of one door.
 #[derive(Debug)]
@@ -78,6 +83,17 @@ impl Connections {
         }
     }
 
+    /// Whether all places are taken by connections that wait for this process: room comes without closing one of them.
+    pub(super) fn wait_for_us(&self, now: Instant) -> bool {
+        let held = self.held.lock();
+        if held.by_number.len() < self.most || held.taken() < self.most {
+            return false;
+        }
+        let placed = held.by_number.values().filter(|it| it.takes_place());
+        let least = placed.map(|it| it.standing(now).0).min();
+        least == Some(Standing::Waiting)
+    }
+
     /// Closes the one that matters least, or else the oldest stream of events: the process has run out of descriptors.
     /// False when there is none.
     pub(super) fn give_up_one(&self, now: Instant) -> bool {
@@ -104,7 +120,8 @@ impl Held {
     }
 
     /// Closes the connection of the lowest standing; among equals, one of the client that has most, and
-    /// of those the one that has made no progress for the longest. False when there is none.
+    /// of those the one that has made no progress for the longest. Of those that wait for this process it is the one
+    /// that came last: were it the first one, none would be served when many come. False when there is none.
     fn close_least(&mut self, now: Instant) -> bool {
         let placed = || self.by_number.iter().filter(|(_, it)| it.takes_place());
         let mut of_origin = HashMap::new();
@@ -113,11 +130,26 @@ impl Held {
         }
         let least = placed().min_by_key(|(number, connection)| {
             let (standing, since) = connection.standing(now);
-            let of_same = of_origin.get(&connection.origin).copied();
-            (standing, Reverse(of_same), since, **number)
+            let of_same = of_origin.get(&connection.origin).copied().unwrap_or(0);
+            if standing == Standing::Waiting {
+                let number = u64::MAX - **number;
+                (standing, Reverse(of_same.max(FEW)), None, number)
+            } else {
+                (standing, Reverse(of_same), Some(since), **number)
+            }
         });
-        let least = least.map(|(number, _)| *number);
-        least.is_some_and(|number| self.close(number))
+        let Some((&number, connection)) = least else {
+            return false;
+        };
+        let (standing, since) = connection.standing(now);
+        debug!(
+            origin = ?connection.origin,
+            phase = ?connection.phase(),
+            ?standing,
+            for_ms = now.saturating_duration_since(since).as_millis(),
+            "an admin connection gives way to another"
+        );
+        self.close(number)
     }
 
     fn close_oldest(&mut self) -> bool {
@@ -186,13 +218,68 @@ mod tests {
         let start = Instant::now();
         let connections = Connections::new(3);
         let probe = connections.take(from(9), start);
-        let _flood = [
+        let flood = [
             connections.take(from(1), start),
             connections.take(from(1), start),
         ];
+        for it in [&probe, &flood[0], &flood[1]] {
+            it.waits(start);
+        }
         let _next = connections.take(from(1), start + Duration::from_millis(1));
         assert!(numbers(&connections).contains(&probe.number));
         assert_eq!(numbers(&connections), [0, 2, 3]);
+    }
+
+    #[test]
+    fn one_that_was_not_looked_at_yet_outlives_those_that_do_not_read_however_new_they_are() {
+        let start = Instant::now();
+        let connections = Connections::new(4);
+        let probe = connections.take(from(9), start);
+        let mut flood = Vec::new();
+        for n in 1..50 {
+            let now = start + Duration::from_millis(n);
+            let it = connections.take(from(n as u8), now);
+            it.enter_at(Phase::Answering, now);
+            it.blocked(now);
+            flood.push(it);
+            assert!(numbers(&connections).contains(&probe.number), "after {n}");
+        }
+    }
+
+    #[test]
+    fn of_those_that_wait_for_us_the_first_ones_stay_unless_one_client_has_many() {
+        let start = Instant::now();
+        let connections = Connections::new(12);
+        // Two probes of one machine, and strangers with a connection each.
+        let mut held: Vec<_> = [9, 9, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13]
+            .map(|last| connections.take(from(last), start))
+            .into();
+        assert_eq!(
+            numbers(&connections),
+            [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13]
+        );
+        for _ in 0..30 {
+            held.push(connections.take(from(200), start));
+        }
+        assert!(numbers(&connections).starts_with(&[0, 1, 2]));
+        let others = numbers(&connections).iter().filter(|it| **it < 14).count();
+        assert!(others >= 3, "{others}");
+    }
+
+    #[test]
+    fn nobody_is_let_in_for_a_while_when_all_wait_for_us() {
+        let start = Instant::now();
+        let connections = Connections::new(2);
+        let first = connections.take(from(1), start);
+        assert!(!connections.wait_for_us(start), "there is room");
+        let second = connections.take(from(2), start);
+        assert!(connections.wait_for_us(start));
+        first.enter_at(Phase::Working, start);
+        assert!(connections.wait_for_us(start));
+        second.enter_at(Phase::Idle, start);
+        assert!(!connections.wait_for_us(start), "one may give way");
+        second.enter_at(Phase::Streaming, start);
+        assert!(!connections.wait_for_us(start), "there is room again");
     }
 
     #[test]

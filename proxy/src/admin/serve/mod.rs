@@ -1,8 +1,9 @@
 //! Connections of the admin API: accepted, bounded in number and in time, and served.
 //!
-//! Whoever probes this process decides by the answer whether it lives. So nothing here waits for a free
-//! place: each connection is accepted at once, and when all places are taken the one that matters least
-//! is closed. The Unix socket has places of its own, and so have streams of events.
+//! Whoever probes this process decides by the answer whether it lives. So nothing here waits for a client to free its
+//! place: when all are taken, the connection that matters least is closed. Only when all of them wait for this process
+//! are new ones left in the system's queue for a moment, since closing any would be closing one that did nothing wrong.
+//! The Unix socket has places of its own, and so have streams of events.
 
 mod answer;
 mod connection;
@@ -72,6 +73,10 @@ const LINGER: Duration = Duration::from_secs(2);
 const SHORTAGE: Duration = Duration::from_millis(20);
 /// How often want of descriptors is told at most.
 const TELL_EVERY: Duration = Duration::from_secs(1);
+/// How often room is looked for while all connections wait for this process.
+const BUSY: Duration = Duration::from_millis(2);
+/// After which time others are let in nevertheless.
+const BUSY_AT_MOST: Duration = Duration::from_secs(1);
 /// How few places a low limit on descriptors leaves.
 const LEAST: usize = 4;
 
@@ -99,15 +104,19 @@ pub(super) async fn serve(
     let mut shutdown = std::pin::pin!(shutdown);
     let mut since_yield = 0;
     let mut told = None;
+    let (mut tcp_pause, mut unix_pause) = (Pause::default(), Pause::default());
     loop {
+        let tcp_waits = tcp_pause.holds(&by_tcp);
+        let unix_waits = unix_pause.holds(&by_unix);
         let accepted = tokio::select! {
             () = &mut shutdown => break,
-            accepted = tcp.accept() => accepted.map(|(stream, from)| {
+            () = tokio::time::sleep(BUSY), if tcp_waits || unix_waits => Ok(()),
+            accepted = tcp.accept(), if !tcp_waits => accepted.map(|(stream, from)| {
                 let peer = Peer::Tcp(from);
                 let counted = by_tcp.take(peer, Instant::now());
                 spawn_tcp(stream, tls.clone(), peer, app.clone(), graceful.watcher(), counted);
             }),
-            accepted = accept_unix(unix.as_ref()) => accepted.map(|stream| {
+            accepted = accept_unix(unix.as_ref()), if !unix_waits => accepted.map(|stream| {
                 let uid = stream.peer_cred().ok().map(|credentials| credentials.uid());
                 let peer = Peer::Unix(uid);
                 let counted = by_unix.take(peer, Instant::now());
@@ -149,6 +158,24 @@ pub(super) async fn serve(
         warn!("admin requests still in flight after {LINGER:?}, ended");
     }
     Ok(())
+}
+
+/// While nobody is accepted because all connections wait for this process.
+#[derive(Debug, Default)]
+struct Pause {
+    since: Option<Instant>,
+}
+
+impl Pause {
+    fn holds(&mut self, connections: &Connections) -> bool {
+        let now = Instant::now();
+        if !connections.wait_for_us(now) {
+            self.since = None;
+            return false;
+        }
+        let since = *self.since.get_or_insert(now);
+        now.duration_since(since) < BUSY_AT_MOST
+    }
 }
 
 /// Places for at most so many connections, and for no more than one of so many descriptors that the process may have.
