@@ -172,7 +172,8 @@ impl Scenario {
 pub(super) fn find(name_or_path: &str, folder: &Path) -> Result<Source, ScenarioError> {
     let given = Path::new(name_or_path);
     let named = folder.join(format!("{name_or_path}.toml"));
-    let path = if given.exists() {
+    // A folder that happens to have the name of a scenario is not meant.
+    let path = if given.exists() && !given.is_dir() {
         given
     } else if !name_or_path.is_empty() && named.is_file() {
         &named

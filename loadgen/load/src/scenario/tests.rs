@@ -72,6 +72,23 @@ fn the_documented_profile_is_the_documented_one() {
 }
 
 #[test]
+fn a_folder_of_the_same_name_does_not_hide_a_scenario() {
+    let folder = tempfile::tempdir().unwrap();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/scenarios/smoke.toml");
+    std::fs::copy(shipped, folder.path().join("src.toml")).unwrap();
+    assert!(Path::new("src").is_dir());
+    assert_eq!(
+        Scenario::load_from("src", folder.path()).unwrap().name,
+        "smoke"
+    );
+    let nothing = Scenario::load_from("src", Path::new("/nowhere")).unwrap_err();
+    assert!(
+        matches!(nothing, ScenarioError::NotFound { .. }),
+        "{nothing}"
+    );
+}
+
+#[test]
 fn every_shipped_scenario_loads_under_its_own_name() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/scenarios");
     let names = Scenario::names_in(&folder);
