@@ -3,10 +3,15 @@
 
 #![forbid(unsafe_code)]
 
+pub mod error;
 pub mod host;
+pub mod process;
 pub mod profile;
 pub mod provenance;
+pub mod proxies;
+pub mod record;
 pub mod replica;
 pub mod sample;
 pub mod stdio;
 pub mod topology;
+pub mod tuning;

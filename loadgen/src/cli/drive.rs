@@ -17,7 +17,7 @@ use crate::{
     metrics::Endpoint,
     view::{self, Viewer},
 };
-use weir_lab::{sample::SelectError, stdio, topology::TopologyError};
+use weir_lab::{error::TopologyError, sample::SelectError, stdio};
 use weir_load::{
     progress::Fan,
     run::{RunError, RunOptions},

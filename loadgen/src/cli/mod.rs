@@ -93,7 +93,7 @@ pub enum Command {
     Engines(crate::study::calibrate::engines::Args),
     /// Be narrowed to some cores and memory, then become another program (what topologies start).
     #[command(hide = true)]
-    Confined(weir_lab::topology::confine::Args),
+    Confined(weir_lab::process::confine::Args),
     /// Wait for the end of another process, then remove its containers (what topologies start).
     #[command(hide = true)]
     ContainersKeeper(weir_lab::topology::containers::project::Args),
@@ -163,7 +163,7 @@ impl Cli {
             Command::Versus(args) => crate::cli::versus::execute(args),
             Command::Engines(args) => crate::study::calibrate::engines::execute(args),
             Command::Calibrate(args) => crate::cli::calibrate::execute(args),
-            Command::Confined(args) => weir_lab::topology::confine::execute(args),
+            Command::Confined(args) => weir_lab::process::confine::execute(args),
             Command::ContainersKeeper(args) => {
                 weir_lab::topology::containers::project::execute(args)
             }

@@ -10,21 +10,22 @@ use anyhow::Context as _;
 
 use super::super::{
     cli::tuning::{as_usage, folder, progress},
-    study::rig::{Capacity, Lab, ProxyKind},
+    study::rig::{Lab, ProxyKind},
 };
 use crate::{
     exit::{Exit, Usage},
     results::now_utc,
-    study::{
-        scaling::{
-            measure::{Plan, balance, failing, saturated, sweeps},
-            record::ScalingReport,
-            report,
-        },
-        versus::process::find,
+    study::scaling::{
+        measure::{Plan, balance, failing, saturated, sweeps},
+        record::ScalingReport,
+        report,
     },
 };
-use weir_lab::host::machine::{Machine, raise_file_limit};
+use weir_lab::{
+    host::machine::{Machine, raise_file_limit},
+    process::owned::find,
+    proxies::tuned::Capacity,
+};
 use weir_load::{stop::StopToken, units::parse_duration};
 
 /// Explain what further replicas buy: efficiency, scalability, bottleneck, slow and failing replicas.

@@ -20,7 +20,7 @@ use crate::{
     },
     text::{plain_table, wrapped},
 };
-use weir_lab::{provenance::Provenance, stdio, topology::TopologyError};
+use weir_lab::{error::TopologyError, provenance::Provenance, stdio};
 use weir_load::{
     progress::NoProgress,
     slo,

@@ -31,7 +31,7 @@ use crate::{
     },
     text::{plain_table, wrapped},
 };
-use weir_lab::{provenance::Provenance, stdio, topology::TopologyError};
+use weir_lab::{error::TopologyError, provenance::Provenance, stdio};
 use weir_load::{
     progress::NoProgress,
     summary::Verdict,

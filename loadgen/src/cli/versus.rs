@@ -12,7 +12,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     exit::{Exit, Usage},
     study::versus::{
-        configs::Features,
         contender::{Contender, Running},
         idle,
         measure::{self, Bench},
@@ -27,6 +26,7 @@ use weir_lab::{
         machine::{Cores, Machine, raise_file_limit},
         probe,
     },
+    proxies::compared::Features,
     stdio,
 };
 

@@ -38,7 +38,7 @@ use crate::{
     results::{FolderError, RunFolder, RunRecord, now_utc},
 };
 use weir_lab::{
-    profile::ProfileError, provenance::Provenance, sample::SelectError, topology::TopologyError,
+    error::TopologyError, profile::ProfileError, provenance::Provenance, sample::SelectError,
 };
 use weir_load::{
     progress::Progress,

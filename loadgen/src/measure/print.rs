@@ -10,7 +10,7 @@ use crate::{
     results::{RunRecord, StageBreakdown, ceiling::share},
     text::{plain_table, wrapped},
 };
-use weir_lab::{stdio, topology::record::TuningRecord};
+use weir_lab::{record::TuningRecord, stdio};
 use weir_load::{
     summary::{Summary, Verdict},
     units::milliseconds,

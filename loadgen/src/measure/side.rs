@@ -7,11 +7,11 @@ use super::{
 };
 use crate::{judge::Thresholds, lint::Facts, results::ceiling::Way};
 use weir_lab::{
+    error::TopologyError,
+    record::{TopologyRecord, TuningRecord},
     sample::Sampler,
-    topology::{
-        Topology, TopologyError, TopologySpec, Tuning,
-        record::{TopologyRecord, TuningRecord},
-    },
+    topology::{Topology, TopologySpec},
+    tuning::Tuning,
 };
 use weir_load::{
     progress::{Progress, Watched},

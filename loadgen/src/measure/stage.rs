@@ -7,10 +7,11 @@ use weir_api::admin::SettingsView;
 
 use super::{MeasureError, Order, Setup, Subject};
 use crate::lint::{Facts, raise::raise_limits};
-use weir_lab::topology::{
-    Places, Topology, TopologyError, Tuning,
+use weir_lab::{
+    error::TopologyError,
     record::{TopologyRecord, TuningRecord},
-    settings_of,
+    topology::{Places, Topology},
+    tuning::{Tuning, settings_of},
 };
 use weir_load::{progress::Watched, stop::StopToken, target::Target};
 

@@ -2,7 +2,7 @@
 //! ceiling, a process that died, an override that lapsed.
 
 use crate::results::ceiling::{Way, share};
-use weir_lab::topology::{TopologyError, record::TuningRecord};
+use weir_lab::{error::TopologyError, record::TuningRecord};
 use weir_load::summary::{Summary, Verdict};
 
 /// Share of all cores from which processes take CPU time from each other.

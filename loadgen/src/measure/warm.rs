@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{MeasureError, Order, Setup, load, stage::Stage, validity};
 use crate::judge::{self, Row};
-use weir_lab::topology::record::{TopologyRecord, TuningRecord};
+use weir_lab::record::{TopologyRecord, TuningRecord};
 use weir_load::{progress::Progress, scenario::Scenario, stop::StopToken, summary::Summary};
 
 /// A target with its limits raised, ready for one run after another.

@@ -11,8 +11,9 @@ use std::{
 use super::{MeasureError, Order};
 use crate::results::ProfileRecord;
 use weir_lab::{
+    host::Detail,
     profile::{self, Event, FlameGraph, ProfileError},
-    sample::{Detail, Selector, Tracker, process_name},
+    sample::{Selector, Tracker, process_name},
     stdio,
 };
 use weir_load::{progress::Watched, units::parse_duration};

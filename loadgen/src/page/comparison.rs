@@ -14,7 +14,7 @@ use crate::{
     lint::Finding,
     results::{Overhead, RunFolder, RunRecord},
 };
-use weir_lab::{provenance::Provenance, topology::record::TuningRecord};
+use weir_lab::{provenance::Provenance, record::TuningRecord};
 use weir_load::summary::{Summary, Validity};
 
 /// What `comparison.json` holds.

@@ -22,10 +22,8 @@ use crate::{
 };
 use weir_lab::{
     provenance::{Commit, Provenance},
+    record::{BoundsRecord, Change, ContainersRecord, ReplicaRecord, TopologyRecord, TuningRecord},
     sample::growth::Growth,
-    topology::record::{
-        BoundsRecord, Change, ContainersRecord, ReplicaRecord, TopologyRecord, TuningRecord,
-    },
 };
 use weir_load::summary::{
     Distributions, EndpointSummary, Failure, Interval, Latency, Model, ProcessSummary, Summary,

@@ -18,7 +18,7 @@ use crate::{
         sweep::{self, SweepRecord},
     },
 };
-use weir_lab::topology::record::{TopologyRecord, TuningRecord};
+use weir_lab::record::{TopologyRecord, TuningRecord};
 use weir_load::summary::Verdict;
 
 /// A folder that tells nothing.
@@ -395,7 +395,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use weir_lab::topology::record::Change;
+    use weir_lab::record::Change;
 
     #[test]
     fn limits_count_as_they_were_before_they_were_raised() {

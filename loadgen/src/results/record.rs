@@ -10,8 +10,8 @@ use crate::{
 };
 use weir_lab::{
     provenance::Provenance,
+    record::{TopologyRecord, TuningRecord},
     sample::growth::Growth,
-    topology::record::{TopologyRecord, TuningRecord},
 };
 use weir_load::{
     shard::{MergeRecord, ShardRecord},

@@ -5,10 +5,10 @@
 
 use std::{io, process::Command};
 
-use super::{
+use super::select::descendants;
+use crate::host::{
     cgroup::Groups,
     process::{Detail, Reading, read},
-    select::descendants,
 };
 
 /// A container cannot be sampled.

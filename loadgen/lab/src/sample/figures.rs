@@ -9,10 +9,13 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    GrowthEstimate, MemoryVerdict, Reading, TcpStates, Track, estimate_growth,
-    estimate_growth_above, judge_growth, verdict::GrowthLimit,
+    GrowthEstimate, MemoryVerdict, Track, estimate_growth, estimate_growth_above, judge_growth,
+    verdict::GrowthLimit,
 };
-use crate::provenance::Provenance;
+use crate::{
+    host::{Reading, TcpStates},
+    provenance::Provenance,
+};
 
 /// Half of one descriptor or thread: the smallest spread of a count.
 const LEAST_SPREAD_OF_COUNTS: f64 = 0.5;

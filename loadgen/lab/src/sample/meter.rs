@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::process::{Detail, Reading, read};
+use crate::host::process::{Detail, Reading, read};
 use weir_load::progress::Watched;
 
 /// What a process uses right now.

@@ -4,23 +4,18 @@
 //! A [`Selector`] chooses processes by id, name or container; a [`Tracker`] reads them from `/proc`;
 //! a [`Sampler`] does so in a thread of its own beside a run. `weir-bench sample` is the same alone.
 
-mod cgroup;
 mod container;
 pub mod figures;
 pub mod growth;
-mod machine;
 mod meter;
-mod process;
 mod select;
 mod tracker;
 pub mod verdict;
 
-pub use cgroup::{GroupLimits, group_limits};
 pub use container::ContainerError;
 pub use figures::{Figure, SampleRecord, Sampled as SampledProcess};
 pub use growth::{GrowthEstimate, estimate_growth, estimate_growth_above};
 pub use meter::{Meter, Usage};
-pub use process::{Detail, Reading, TcpStates};
 pub use select::{NamePattern, SelectError, Selector};
 pub use tracker::{Track, Tracker};
 pub use verdict::{GrowthLimit, Leak, MemoryVerdict, judge_growth};
@@ -32,7 +27,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::machine::busy_s;
+use crate::host::{Reading, busy::busy_s};
 use weir_load::{progress::Watched, summary::ProcessSummary};
 
 /// What a finished sampler saw.

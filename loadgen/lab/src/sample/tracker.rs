@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use super::{
-    Detail, Reading, SelectError, Selector,
+    SelectError, Selector,
     container::Container,
-    process::read,
     select::{Found, NamePattern, by_pid, descendants},
 };
+use crate::host::{Detail, Reading, process::read};
 use weir_load::progress::{Extent, Watched};
 
 /// What a track is read from.

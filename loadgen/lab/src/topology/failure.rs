@@ -2,7 +2,8 @@
 
 use std::{net::SocketAddr, path::Path};
 
-use super::{Child, Parts, READY_WITHIN, Topology, TopologyError, processes::Processes};
+use super::{Parts, READY_WITHIN, Topology, processes::Processes};
+use crate::{error::TopologyError, process::Child};
 use weir_load::stop::StopToken;
 
 impl Topology {

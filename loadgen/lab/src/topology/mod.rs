@@ -5,25 +5,12 @@
 //! them, whatever happened. Processes also end by themselves when this process is killed
 //! (`--exit-with-parent`), and containers are removed then by a process that waits for it.
 
-mod admin;
-mod child;
-mod configure;
-pub mod confine;
 pub mod containers;
-mod error;
 mod failure;
 mod processes;
-pub mod record;
 mod spec;
-mod tuning;
 
-pub use admin::AdminAt;
-pub use child::Child;
-pub use confine::Bounds;
-pub use error::TopologyError;
-pub use processes::Ports;
 pub use spec::{Kind, ReplicaSpec, TopologySpec};
-pub use tuning::{Tuning, settings_of};
 
 use std::{
     net::SocketAddr,
@@ -34,7 +21,11 @@ use std::{
 use weir_api::config::Config;
 
 use self::{containers::Containers, processes::Processes};
-use crate::topology::record::{ReplicaRecord, TopologyRecord};
+use crate::{
+    error::TopologyError,
+    record::{ReplicaRecord, TopologyRecord},
+    tuning::AdminAt,
+};
 use weir_load::{progress::Watched, stop::StopToken, target::Target};
 
 /// How long a process may take to become ready.

@@ -5,14 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
-
-use super::{
-    Bounds, Child, Front, Places, READY_WITHIN, TopologyError, TopologySpec,
-    configure::{self, Addresses},
-    confine, find_weir, version_of,
+use super::{Front, Places, READY_WITHIN, TopologySpec, find_weir, version_of};
+use crate::{
+    error::TopologyError,
+    process::{Bounds, Child, confine},
+    proxies::derived::{self, Addresses},
+    record::BoundsRecord,
 };
-use crate::topology::record::BoundsRecord;
 use weir_load::{progress::Watched, stop::StopToken};
 
 /// Any free loopback port.
@@ -31,16 +30,6 @@ pub(super) struct Processes {
 struct Proxy {
     child: Child,
     front: Front,
-}
-
-/// What a child writes to its ports file once it is ready.
-#[derive(Debug, Deserialize)]
-pub struct Ports {
-    /// Where it serves, in the order of its configuration.
-    pub listeners: Vec<SocketAddr>,
-    /// Where its admin API is, if it has one.
-    #[serde(default)]
-    pub admin: Option<SocketAddr>,
 }
 
 impl Processes {
@@ -123,7 +112,7 @@ impl Proxy {
         stop: &StopToken,
     ) -> Result<Self, TopologyError> {
         let addresses = Addresses::of_processes(replicas, &places.folder);
-        let (text, config) = configure::derive(&places.proxy_config, &addresses)?;
+        let (text, config) = derived::derive(&places.proxy_config, &addresses)?;
         let file: PathBuf = places.folder.join("proxy.toml");
         std::fs::write(&file, &text).map_err(|cause| TopologyError::Write {
             path: file.clone(),

@@ -8,7 +8,10 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{Bounds, TopologyError, confine::BoundsTable};
+use crate::{
+    error::TopologyError,
+    process::{Bounds, confine::BoundsTable},
+};
 use weir_load::units::{format_duration, parse_duration};
 
 /// Where named topologies are.

@@ -4,6 +4,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, time::Instant};
 
 use super::*;
+use crate::process::Child;
 
 /// A shell script that is called like a child of a topology: its last arguments are
 /// `--ports-file FILE --exit-with-parent PID`.

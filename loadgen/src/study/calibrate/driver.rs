@@ -12,13 +12,8 @@ use nix::sys::resource::{UsageWho, getrusage};
 use serde::Serialize;
 
 use super::{inner::Flat, locust::Locust};
-use crate::{
-    results::ceiling::Way,
-    study::versus::{
-        process::{find, pinned},
-        wrk::Wrk,
-    },
-};
+use crate::{results::ceiling::Way, study::versus::wrk::Wrk};
+use weir_lab::process::owned::{find, pinned};
 use weir_load::units::Rate;
 
 /// A generator.

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, bail};
 
 use super::inner::Flat;
-use crate::study::versus::process::find;
+use weir_lab::process::owned::find;
 
 /// Users without a pause between requests.
 const LOCUSTFILE: &str = "\

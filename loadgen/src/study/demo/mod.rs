@@ -23,9 +23,10 @@ use crate::{
     view::LiveProgress,
 };
 use weir_lab::{
+    error::TopologyError,
     provenance::{Commit, Provenance},
     stdio,
-    topology::{TopologyError, TopologySpec},
+    topology::TopologySpec,
 };
 use weir_load::{
     scenario::{Overrides, Scenario},

@@ -17,10 +17,7 @@ use crate::{
     stats::estimate,
     view::lines_unless,
 };
-use weir_lab::{
-    provenance::Provenance,
-    topology::{TopologyError, TopologySpec},
-};
+use weir_lab::{error::TopologyError, provenance::Provenance, topology::TopologySpec};
 use weir_load::{
     scenario::Scenario,
     stop::StopToken,

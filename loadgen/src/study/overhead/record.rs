@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::judge::{Row, Status};
-use weir_lab::{provenance::Provenance, topology::record::TopologyRecord};
+use weir_lab::{provenance::Provenance, record::TopologyRecord};
 use weir_load::summary::Validity;
 
 /// What the proxy may cost.

@@ -29,8 +29,9 @@ use crate::{
     results::now_utc,
 };
 use weir_lab::{
+    error::TopologyError,
     provenance::Provenance,
-    topology::{Topology, TopologyError, TopologySpec},
+    topology::{Topology, TopologySpec},
 };
 use weir_load::{
     progress::{Progress, Tick, Watched},

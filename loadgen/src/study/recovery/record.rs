@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::judge::{Row, Status};
-use weir_lab::{provenance::Provenance, topology::record::TopologyRecord};
+use weir_lab::{provenance::Provenance, record::TopologyRecord};
 use weir_load::summary::{Failure, Latency, Summary, Validity};
 
 /// What is allowed.

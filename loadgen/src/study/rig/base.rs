@@ -4,7 +4,8 @@ use std::{net::SocketAddr, path::Path};
 
 use serde_json::{Value, json};
 
-use super::{RigError, RigSpec, UPSTREAM, config};
+use super::RigError;
+use weir_lab::proxies::tuned::{self, RigSpec, UPSTREAM};
 
 /// The settings that every trial starts from, as JSON: the documented ones, with the rate limit and
 /// compression off.
@@ -13,7 +14,7 @@ use super::{RigError, RigSpec, UPSTREAM, config};
 ///
 /// When the built-in configuration is not accepted, which a test excludes.
 pub fn base_settings() -> Result<Value, RigError> {
-    let text = config::weir(
+    let text = tuned::weir(
         RigSpec::default(),
         &[([127, 0, 0, 1], 1).into()],
         Path::new("."),

@@ -6,10 +6,13 @@ use std::{
     time::Duration,
 };
 
-use super::{Lab, RigError, config, until};
-use crate::study::versus::{
-    contender::free_address,
-    process::{Owned, find},
+use super::{Lab, RigError, until};
+use weir_lab::{
+    process::{
+        free_address,
+        owned::{Owned, find},
+    },
+    proxies::tuned,
 };
 
 const WITHIN: Duration = Duration::from_secs(15);
@@ -33,7 +36,7 @@ impl Haproxy {
         let program = find("haproxy").ok_or_else(|| failed("it is not installed".to_owned()))?;
         let listener = free_address().map_err(RigError::io("cannot find a free port"))?;
         let file = folder.join("haproxy.cfg");
-        std::fs::write(&file, config::haproxy(listener, replicas))
+        std::fs::write(&file, tuned::haproxy(listener, replicas))
             .map_err(RigError::io("cannot write haproxy.cfg"))?;
         let arguments = ["-db", "-f", &file.display().to_string()].map(str::to_owned);
         let output = folder.join("haproxy.log");

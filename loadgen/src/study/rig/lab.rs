@@ -9,7 +9,7 @@ use std::{
 use serde::Serialize;
 use tokio::runtime::Runtime;
 
-use weir_lab::topology::TopologyError;
+use weir_lab::error::TopologyError;
 use weir_load::stop::StopToken;
 
 /// Which proxy is tried.

@@ -6,8 +6,6 @@
 
 pub(crate) mod base;
 pub(crate) mod client;
-mod config;
-mod cpu;
 mod full_queue;
 mod haproxy;
 mod lab;
@@ -16,7 +14,6 @@ mod parts;
 
 use std::{net::SocketAddr, time::Duration};
 
-use serde::Serialize;
 use serde_json::Value;
 
 pub use self::{
@@ -25,7 +22,6 @@ pub use self::{
 };
 pub(crate) use self::{
     base::{merge, servers_patch},
-    cpu::CpuClock,
     full_queue::FullQueue,
     lab::until,
 };
@@ -34,47 +30,10 @@ use self::{
     nginx::Nginx,
     parts::{Proxy, Replica},
 };
-use weir_lab::topology::{TopologyError, Tuning};
+use weir_lab::{error::TopologyError, host::CpuClock, proxies::tuned::RigSpec, tuning::Tuning};
 
 /// Time to live of an override: what a killed generator leaves behind ends after this.
 pub const OVERRIDE_TTL: Duration = Duration::from_secs(30);
-/// Upstream and rate limit of the rig's configuration, as in the documented one.
-pub(super) const UPSTREAM: &str = "api";
-pub(super) const LIMIT: &str = "api_limit";
-
-/// What a workload needs of its surroundings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct RigSpec {
-    /// The documented rate limit is on.
-    pub limited: bool,
-    /// Compression is on.
-    pub compressed: bool,
-    /// Number of replicas; at least 1.
-    pub replicas: usize,
-    /// Slots and service time of each replica; none: it answers at once.
-    pub capacity: Option<Capacity>,
-    /// Idle upstream connections kept; none: the documented 32.
-    pub keepalive: Option<u32>,
-}
-
-/// Declared capacity of a stand-in replica.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Capacity {
-    /// Requests that it serves at once.
-    pub slots: u32,
-    /// Time that each holds its slot.
-    #[serde(serialize_with = "weir_load::units::as_text::duration")]
-    pub service_time: Duration,
-}
-
-impl Capacity {
-    /// Requests per second of one replica at most.
-    #[must_use]
-    pub fn rps(&self) -> f64 {
-        f64::from(self.slots) / self.service_time.as_secs_f64()
-    }
-}
-
 /// Replicas and a proxy that run.
 #[derive(Debug)]
 pub struct Rig {

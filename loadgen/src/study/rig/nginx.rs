@@ -14,10 +14,13 @@ use nix::{
 };
 use serde_json::Value;
 
-use super::{Lab, RigError, RigSpec, base_settings, config, merge, servers_patch, until};
-use crate::study::versus::{
-    contender::free_address,
-    process::{Owned, find, last_lines},
+use super::{Lab, RigError, base_settings, merge, servers_patch, until};
+use weir_lab::{
+    process::{
+        free_address,
+        owned::{Owned, find, last_lines},
+    },
+    proxies::tuned::{self, RigSpec},
 };
 
 /// How long nginx may take to start or to reload.
@@ -95,7 +98,7 @@ impl Nginx {
         let mut settings = self.base.clone();
         merge(&mut settings, patch);
         let mut known = self.base.clone();
-        for pointer in config::KNOWN_TO_NGINX {
+        for pointer in tuned::KNOWN_TO_NGINX {
             if let (Some(slot), Some(value)) =
                 (known.pointer_mut(pointer), settings.pointer(pointer))
             {
@@ -156,7 +159,7 @@ fn write(
 ) -> Result<(), RigError> {
     fs::write(
         folder.join("nginx.conf"),
-        config::nginx(settings, listen, generation, folder),
+        tuned::nginx(settings, listen, generation, folder),
     )
     .map_err(RigError::io("cannot write nginx.conf"))
 }

@@ -2,9 +2,14 @@
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
-use super::{Lab, RigError, RigSpec, config, haproxy::Haproxy, nginx::Nginx};
+use super::{Lab, RigError, haproxy::Haproxy, nginx::Nginx};
 use crate::study::rig::client::Connection;
-use weir_lab::topology::{Child, TopologyError, find_weir};
+use weir_lab::{
+    error::TopologyError,
+    process::Child,
+    proxies::tuned::{self, RigSpec},
+    topology::find_weir,
+};
 
 /// How long a child may take to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -75,7 +80,7 @@ impl Proxy {
     ) -> Result<Self, RigError> {
         let program = find_weir(lab.weir.as_deref(), own)?;
         let file = folder.join("proxy.toml");
-        std::fs::write(&file, config::weir(spec, replicas, folder))
+        std::fs::write(&file, tuned::weir(spec, replicas, folder))
             .map_err(RigError::io("cannot write the proxy's configuration"))?;
         let arguments = ["run", "--config", &file.display().to_string()].map(str::to_owned);
         let mut child = Child::start("weir", &program, &arguments, folder)?;

@@ -15,7 +15,11 @@ use crate::{
     stats::student,
     view::LiveProgress,
 };
-use weir_lab::topology::{Topology, TopologyError, TopologySpec, Tuning};
+use weir_lab::{
+    error::TopologyError,
+    topology::{Topology, TopologySpec},
+    tuning::Tuning,
+};
 use weir_load::{
     run::{RunError, drive},
     scenario::{Closed, Engine, Load, Scenario, ThinkTime},

@@ -5,9 +5,7 @@ use std::time::Duration;
 use super::{
     super::{
         pairs::{Pair, Side, interleave},
-        rig::{
-            Capacity, CpuClock, Lab, ProxyKind, Rig, RigError, RigSpec, base::patch, client::Asked,
-        },
+        rig::{Lab, ProxyKind, Rig, RigError, base::patch, client::Asked},
         tuning::workload::{
             exchange::{Flow, flow},
             tools::quantile_ms,
@@ -17,6 +15,10 @@ use super::{
     report::replicas_text,
 };
 use crate::stats::{estimate, fit, log_ratio, usl};
+use weir_lab::{
+    host::CpuClock,
+    proxies::tuned::{Capacity, RigSpec},
+};
 
 /// Idle upstream connections of the rigs: more than are ever in flight, so that the limit of idle
 /// connections is not what is measured.

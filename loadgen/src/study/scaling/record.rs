@@ -2,12 +2,9 @@
 
 use serde::Serialize;
 
-use super::super::{
-    pairs::Pair,
-    rig::{Capacity, ProxyKind},
-};
+use super::super::{pairs::Pair, rig::ProxyKind};
 use crate::stats::Fit;
-use weir_lab::host::machine::Machine;
+use weir_lab::{host::machine::Machine, proxies::tuned::Capacity};
 
 /// Everything that was measured.
 #[derive(Debug, Clone, Serialize)]

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::finder::{Found, Limit, Purpose, Reading};
 use weir_lab::{
     provenance::Provenance,
-    topology::record::{TopologyRecord, TuningRecord},
+    record::{TopologyRecord, TuningRecord},
 };
 use weir_load::summary::{Summary, Verdict};
 

@@ -13,7 +13,7 @@ use crate::{
     results::{RunFolder, now_utc},
     view::lines_unless,
 };
-use weir_lab::{provenance::Provenance, topology::TopologyError};
+use weir_lab::{error::TopologyError, provenance::Provenance};
 use weir_load::stop::StopToken;
 
 /// Runs every test of a suite; the summary of each goes to `folder`.

@@ -7,7 +7,7 @@ use crate::{
     judge::bands::{BandRow, Bands},
     study::recovery::RecoveryRecord,
 };
-use weir_lab::{provenance::Provenance, topology::record::TopologyRecord};
+use weir_lab::{provenance::Provenance, record::TopologyRecord};
 use weir_load::summary::{Failure, Latency, Model, Summary, Validity, Verdict};
 
 /// What `suite.json` holds.

@@ -9,7 +9,7 @@ use crate::{
 };
 use weir_lab::{
     provenance::Provenance,
-    topology::record::{TopologyRecord, TuningRecord},
+    record::{TopologyRecord, TuningRecord},
 };
 use weir_load::summary::Verdict;
 

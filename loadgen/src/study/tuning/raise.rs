@@ -14,8 +14,11 @@ use nix::{
 use serde_json::{Value, json};
 
 use super::{record::RaiseCase, workload::Workload};
-use crate::study::rig::{Lab, Rig, RigError, RigSpec, until};
-use weir_lab::topology::{Tuning, settings_of};
+use crate::study::rig::{Lab, Rig, RigError, until};
+use weir_lab::{
+    proxies::tuned::RigSpec,
+    tuning::{Tuning, settings_of},
+};
 use weir_load::stop::StopToken;
 
 /// Time to live while the endings are tried: short, so that a killed holder's raise ends soon.
@@ -27,7 +30,7 @@ const WITHIN: Duration = Duration::from_secs(20);
 /// The raise, as a patch.
 #[must_use]
 pub fn documented_raise() -> Value {
-    json!({ "rate_limit": { crate::study::rig::LIMIT: { "rate": "100r/s", "burst": 200, "nodelay": true } } })
+    json!({ "rate_limit": { weir_lab::proxies::tuned::LIMIT: { "rate": "100r/s", "burst": 200, "nodelay": true } } })
 }
 
 /// Holds the documented raise at a running proxy until the user asks to stop; `failing`: ends with

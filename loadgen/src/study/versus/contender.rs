@@ -2,7 +2,7 @@
 
 use std::{
     io::Read,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -12,11 +12,13 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 
 use crate::exit::Usage;
-use weir_lab::host::probe;
-
-use super::{
-    configs::{self, Features},
-    process::{Owned, find, last_lines},
+use weir_lab::{
+    host::probe,
+    process::{
+        free_address,
+        owned::{Owned, find, last_lines},
+    },
+    proxies::compared::{self, Features},
 };
 
 /// How long a proxy may take until it answers.
@@ -155,19 +157,19 @@ impl Contender {
                 let (listen, metrics) = (free_address()?, free_address()?);
                 let errors = dir.join("error.log").display().to_string();
                 let prefix = dir.display().to_string();
-                let text = configs::nginx(dir, listen, metrics, servers, features);
+                let text = compared::nginx(dir, listen, metrics, servers, features);
                 let process = start(text, args(&["-p", &prefix, "-e", &errors, "-c", &path]))?;
                 (process, listen)
             }
             Kind::Haproxy => {
                 let (listen, metrics) = (free_address()?, free_address()?);
-                let text = configs::haproxy(listen, metrics, servers, features);
+                let text = compared::haproxy(listen, metrics, servers, features);
                 (start(text, args(&["-db", "-f", &path]))?, listen)
             }
             Kind::Weir => {
                 let ports = dir.join("ports.json");
                 let _ = std::fs::remove_file(&ports);
-                let text = configs::weir(dir, servers, features);
+                let text = compared::weir(dir, servers, features);
                 let ports_arg = ports.display().to_string();
                 let mut process = start(
                     text,
@@ -303,15 +305,6 @@ async fn wait_for_ports(file: &Path, process: &mut Owned) -> anyhow::Result<Sock
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-}
-
-/// A loopback address whose port is free at this moment.
-///
-/// # Errors
-///
-/// When no port can be had.
-pub fn free_address() -> std::io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
 /// `weir` beside the running program, which is where one build puts both.

@@ -10,11 +10,8 @@ use anyhow::{Context, ensure};
 use serde::Serialize;
 use tokio::{net::TcpStream, task::JoinSet};
 
-use super::{
-    configs::Features,
-    contender::{Contender, Running},
-};
-use weir_lab::host::probe;
+use super::contender::{Contender, Running};
+use weir_lab::{host::probe, proxies::compared::Features};
 
 /// Connections opened at the same time while the crowd builds up.
 const OPENING: usize = 32;

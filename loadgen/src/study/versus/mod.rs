@@ -5,12 +5,10 @@
 //! same load source, and they take turns (A B C C B A …) so that drift of the machine cancels.
 //! The method, and what it cannot show, is described in `docs/benchmarks.md`.
 
-pub mod configs;
 pub mod contender;
 pub mod idle;
 pub mod measure;
 pub mod order;
-pub mod process;
 pub mod report;
 pub mod upstreams;
 pub mod wrk;

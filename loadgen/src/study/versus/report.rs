@@ -3,8 +3,11 @@
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
-use super::{configs::Features, idle::IdleCost, measure::Turn, order::Spread, upstreams::Source};
-use weir_lab::host::machine::{Cores, Machine};
+use super::{idle::IdleCost, measure::Turn, order::Spread, upstreams::Source};
+use weir_lab::{
+    host::machine::{Cores, Machine},
+    proxies::compared::Features,
+};
 
 /// Everything that was measured, and under which conditions.
 #[derive(Debug, Clone, Serialize)]

@@ -9,11 +9,13 @@ use std::{
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 
-use super::{
-    contender::free_address,
-    process::{Owned, find},
+use weir_lab::{
+    host::probe,
+    process::{
+        free_address,
+        owned::{Owned, find},
+    },
 };
-use weir_lab::host::probe;
 
 /// What answers behind the proxies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Serialize)]

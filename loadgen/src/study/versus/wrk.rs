@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::Path, process::Stdio, time::Duration};
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
-use super::process::{find, pinned};
+use weir_lab::process::owned::{find, pinned};
 
 /// Lua that wrk runs once, after the load: it costs nothing while requests fly.
 const REPORT: &str = r#"

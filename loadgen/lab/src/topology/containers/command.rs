@@ -11,7 +11,7 @@ use nix::{
 };
 use tokio::time::{sleep, timeout};
 
-use crate::topology::{TopologyError, tuning::runtime};
+use crate::{error::TopologyError, tuning::runtime};
 use weir_load::stop::StopToken;
 
 /// The longest that an ordinary command may take.

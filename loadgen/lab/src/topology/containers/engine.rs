@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::command::{docker, run};
-use crate::topology::TopologyError;
+use crate::error::TopologyError;
 use weir_load::stop::StopToken;
 
 /// The longest that starting all containers may take, waiting for their health included.

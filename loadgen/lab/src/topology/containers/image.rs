@@ -12,7 +12,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use super::command::{docker, run};
-use crate::{stdio, topology::TopologyError};
+use crate::{error::TopologyError, stdio};
 use weir_load::stop::StopToken;
 
 /// The base image, as docker/Dockerfile.prebuilt names it by default.

@@ -35,14 +35,13 @@ use self::{
     prepare::Prepared,
     stack::Stack,
 };
-use super::{
-    AdminAt, Front, Places, TopologyError, TopologySpec, confine, find_weir,
-    tuning::{failed, runtime},
-    version_of,
-};
+use super::{Front, Places, TopologySpec, find_weir, version_of};
 use crate::{
-    sample::group_limits,
-    topology::record::{BoundsRecord, ContainersRecord},
+    error::TopologyError,
+    host::group_limits,
+    process::confine,
+    record::{BoundsRecord, ContainersRecord},
+    tuning::{AdminAt, failed, runtime},
 };
 use weir_load::{progress::Watched, stop::StopToken, units::format_duration};
 

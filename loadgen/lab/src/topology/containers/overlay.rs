@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::topology::{Bounds, TopologySpec};
+use crate::{process::Bounds, topology::TopologySpec};
 
 /// Label of everything that a run starts: whose it is.
 pub(super) const OWNER: &str = "weir.bench.owner";

@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 
 use super::command::docker;
-use crate::topology::TopologyError;
+use crate::error::TopologyError;
 use weir_load::stop::StopToken;
 
 /// Lines of a log that an error shows.

@@ -10,9 +10,10 @@ use std::{
 use weir_api::config::Config;
 
 use super::{ADMIN_PORT, API_PORT, PROXY_PORT, overlay, owner::Owner, token::Token};
-use crate::topology::{
-    Places, TopologyError, TopologySpec,
-    configure::{self, Addresses},
+use crate::{
+    error::TopologyError,
+    proxies::derived::{self, Addresses},
+    topology::{Places, TopologySpec},
 };
 
 /// Name of the tokens' file, beside the proxy's configuration.
@@ -56,7 +57,7 @@ impl Prepared {
                 upgrade_socket: "/run/weir/upgrade.sock".into(),
                 access_log: overlay::ACCESS_LOG.into(),
             };
-            let (text, parsed) = configure::derive(&places.proxy_config, &addresses)?;
+            let (text, parsed) = derived::derive(&places.proxy_config, &addresses)?;
             let Token { secret, entry } = Token::new("weir-bench");
             // The container's user is nobody on this machine: it reads and writes as "others" do.
             make(&config, |path| fs::create_dir_all(path), 0o755)?;

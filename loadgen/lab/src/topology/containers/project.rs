@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, io::Read as _, process::ExitCode, thread, time::Duration};
 
 use super::{command::docker, overlay::OWNER, owner::Owner, part::ids_of};
-use crate::{stdio, topology::TopologyError};
+use crate::{error::TopologyError, stdio};
 use weir_load::stop::StopToken;
 
 /// What a project of this program is called, before the numbers.

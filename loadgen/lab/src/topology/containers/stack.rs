@@ -13,10 +13,7 @@ use super::{
     prepare::tidy,
     project,
 };
-use crate::{
-    stdio,
-    topology::{TopologyError, TopologySpec},
-};
+use crate::{error::TopologyError, stdio, topology::TopologySpec};
 use weir_load::stop::StopToken;
 
 /// Seconds that containers have between SIGTERM and SIGKILL. No request is in flight then.

@@ -15,9 +15,10 @@ use super::{
     tools::{ANSWER_WITHIN, open},
 };
 use crate::study::rig::{
-    CpuClock, Lab, Rig, RigError,
+    Lab, Rig, RigError,
     client::{Asked, End},
 };
+use weir_lab::host::CpuClock;
 
 pub(super) const MEASURES: &[&str] = &[
     "p50_ms",

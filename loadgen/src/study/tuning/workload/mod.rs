@@ -21,7 +21,8 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::study::rig::{FullQueue, Lab, Rig, RigError, RigSpec, servers_patch};
+use crate::study::rig::{FullQueue, Lab, Rig, RigError, servers_patch};
+use weir_lab::proxies::tuned::RigSpec;
 use weir_load::units::{Rate, format_duration, parse_duration};
 
 /// Figures of one trial, by name.

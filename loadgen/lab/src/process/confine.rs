@@ -19,8 +19,7 @@ use procfs::process::{LimitValue, Process};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::Deserialize;
 
-use super::TopologyError;
-use crate::topology::record::BoundsRecord;
+use crate::{error::TopologyError, record::BoundsRecord};
 
 const MIB: u64 = 1 << 20;
 /// Least address space in which a process can start at all.
@@ -38,19 +37,19 @@ pub struct Bounds {
 /// Bounds as a table of a topology file writes them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct BoundsTable {
+pub(crate) struct BoundsTable {
     cores: Option<u32>,
     memory: Option<String>,
 }
 
 impl BoundsTable {
     /// For a table that has other keys as well.
-    pub(super) fn of(cores: Option<u32>, memory: Option<String>) -> Self {
+    pub(crate) fn of(cores: Option<u32>, memory: Option<String>) -> Self {
         Self { cores, memory }
     }
 
     /// Checks the values; `table` is where they stand.
-    pub(super) fn bounds(self, table: &str) -> Result<Bounds, String> {
+    pub(crate) fn bounds(self, table: &str) -> Result<Bounds, String> {
         if self.cores == Some(0) {
             return Err(format!("{table}.cores: must be at least 1"));
         }
@@ -98,7 +97,7 @@ impl Bounds {
     /// # Errors
     ///
     /// When this process may use fewer cores than are asked for.
-    pub(super) fn around(
+    pub(crate) fn around(
         &self,
         own: &Path,
         program: &Path,
@@ -147,7 +146,7 @@ fn last_cores(wanted: u32, allowed: &[usize]) -> Result<&[usize], TopologyError>
 }
 
 /// What the kernel says that a process is bound to.
-pub(super) fn read_back(name: &str, pid: u32) -> Option<BoundsRecord> {
+pub(crate) fn read_back(name: &str, pid: u32) -> Option<BoundsRecord> {
     let process = Process::new(i32::try_from(pid).ok()?).ok()?;
     let cores = process.status().ok()?.cpus_allowed_list?;
     let cores = cores.into_iter().flat_map(|(first, last)| first..=last);

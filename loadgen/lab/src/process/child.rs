@@ -15,7 +15,8 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{Ports, TopologyError};
+use crate::error::TopologyError;
+use serde::Deserialize;
 use weir_load::stop::StopToken;
 
 /// Pause between two looks at a ports file or an exit status.
@@ -137,7 +138,7 @@ impl Child {
     }
 
     /// Whether it still runs.
-    pub(super) fn check(&mut self) -> Result<(), TopologyError> {
+    pub(crate) fn check(&mut self) -> Result<(), TopologyError> {
         match self.process.try_wait() {
             Ok(Some(status)) => Err(TopologyError::Ended {
                 name: self.name.clone(),
@@ -149,7 +150,7 @@ impl Child {
     }
 
     /// Ends its process group at once, as a crash would (SIGKILL), and waits until it is gone.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Ok(id) = i32::try_from(self.process.id()) {
             let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
         }
@@ -196,4 +197,14 @@ impl Drop for Child {
         }
         let _ = fs::remove_file(&self.ports_file);
     }
+}
+
+/// What a child writes to its ports file once it is ready.
+#[derive(Debug, Deserialize)]
+pub struct Ports {
+    /// Where it serves, in the order of its configuration.
+    pub listeners: Vec<SocketAddr>,
+    /// Where its admin API is, if it has one.
+    #[serde(default)]
+    pub admin: Option<SocketAddr>,
 }

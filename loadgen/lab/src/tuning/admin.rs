@@ -21,7 +21,7 @@ impl AdminAt {
         }
     }
 
-    pub(super) fn client(&self) -> Result<AdminClient, ClientError> {
+    pub(crate) fn client(&self) -> Result<AdminClient, ClientError> {
         let credentials = Credentials {
             token: self.token.clone(),
             ca: None,

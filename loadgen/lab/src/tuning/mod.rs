@@ -17,8 +17,8 @@ use weir_api::{
     client::{AdminClient, ClientError},
 };
 
-use super::{AdminAt, TopologyError};
-use crate::topology::record::{Change, TuningRecord};
+use super::error::TopologyError;
+use crate::record::{Change, TuningRecord};
 
 /// Who owns the overrides of this program.
 const OWNER: &str = "weir-bench";
@@ -237,6 +237,8 @@ fn at_path(settings: &Value, path: &str) -> Value {
     value.clone()
 }
 
+mod admin;
 #[cfg(test)]
-#[path = "tuning_tests.rs"]
 mod tests;
+
+pub use self::admin::AdminAt;

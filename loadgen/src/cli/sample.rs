@@ -1,7 +1,5 @@
 //! `weir-bench sample`: watch processes, without any load, and say whether they leak.
 
-pub(crate) mod table;
-
 use std::{
     fs,
     path::PathBuf,
@@ -22,9 +20,10 @@ use crate::{
     results::now_utc,
 };
 use weir_lab::{
+    host::Detail,
     provenance::Provenance,
     sample::{
-        Detail, Leak, SampleRecord, SelectError, Selector, Tracker,
+        Leak, SampleRecord, SelectError, Selector, Tracker,
         figures::{sum_up, write_csv},
         verdict::GrowthLimit,
     },
@@ -160,7 +159,7 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
     if args.json {
         stdio::line(serde_json::to_string_pretty(&record)?)?;
     } else {
-        table::print(&record)?;
+        crate::page::sample::table::print(&record)?;
     }
     if let Some(folder) = &args.output {
         save(folder, &record, &tracker, from)
@@ -236,7 +235,7 @@ fn watch(
         if !args.quiet && now >= next_line {
             let elapsed_s = now.duration_since(from).as_secs_f64();
             for track in tracker.running() {
-                stdio::note(table::live_line(track, elapsed_s));
+                stdio::note(crate::page::sample::table::live_line(track, elapsed_s));
             }
             next_line = now + LINE_EVERY;
         }

@@ -64,7 +64,7 @@ impl Reading {
 
     /// Adds what another process of the same container shows. Resident memory that two processes
     /// share counts twice.
-    pub(super) fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         let sum = |a: Option<u64>, b: Option<u64>| match (a, b) {
             (Some(a), Some(b)) => Some(a + b),
             (one, None) | (None, one) => one,
@@ -91,7 +91,7 @@ impl Reading {
 
 /// Looks at a process. None when it is gone, or when its id belongs to another process now:
 /// `started` is the start time that it had at first, in clock ticks since the system started.
-pub(super) fn read(pid: u32, started: Option<u64>, detail: Detail) -> Option<(u64, Reading)> {
+pub(crate) fn read(pid: u32, started: Option<u64>, detail: Detail) -> Option<(u64, Reading)> {
     let process = Process::new(i32::try_from(pid).ok()?).ok()?;
     let stat = process.stat().ok()?;
     // A process that has ended and that nobody has waited for yet is gone, too.

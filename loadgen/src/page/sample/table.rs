@@ -6,7 +6,8 @@ use comfy_table::{Cell, CellAlignment, Table};
 
 use crate::text::{plain_table, wrapped};
 use weir_lab::{
-    sample::{Figure, Reading, SampleRecord, Track, figures::Sampled},
+    host::Reading,
+    sample::{Figure, SampleRecord, Track, figures::Sampled},
     stdio,
 };
 

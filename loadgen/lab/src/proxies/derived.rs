@@ -10,31 +10,31 @@ use std::{
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, Value, value};
 use weir_api::config::{self, Config};
 
-use super::TopologyError;
+use crate::error::TopologyError;
 
 /// Any free loopback port.
 const ANY_PORT: &str = "127.0.0.1:0";
 
 /// What is replaced in a configuration.
 #[derive(Debug, Clone)]
-pub(super) struct Addresses {
+pub(crate) struct Addresses {
     /// Where clients connect.
-    pub(super) listener: String,
+    pub(crate) listener: String,
     /// Where the admin API listens.
-    pub(super) admin: String,
+    pub(crate) admin: String,
     /// Who may use it, if it is not for this machine alone.
-    pub(super) tokens: Option<PathBuf>,
+    pub(crate) tokens: Option<PathBuf>,
     /// The servers.
-    pub(super) servers: Vec<String>,
+    pub(crate) servers: Vec<String>,
     /// Where an upgrade would hand sockets over.
-    pub(super) upgrade_socket: PathBuf,
+    pub(crate) upgrade_socket: PathBuf,
     /// Where requests are logged.
-    pub(super) access_log: PathBuf,
+    pub(crate) access_log: PathBuf,
 }
 
 impl Addresses {
     /// Those of processes: free loopback ports, and files in a folder.
-    pub(super) fn of_processes(replicas: &[SocketAddr], folder: &Path) -> Self {
+    pub(crate) fn of_processes(replicas: &[SocketAddr], folder: &Path) -> Self {
         Self {
             listener: ANY_PORT.to_owned(),
             admin: ANY_PORT.to_owned(),
@@ -47,7 +47,7 @@ impl Addresses {
 }
 
 /// Derives the text of a configuration file and its meaning.
-pub(super) fn derive(
+pub(crate) fn derive(
     base: &Path,
     addresses: &Addresses,
 ) -> Result<(String, Config), TopologyError> {

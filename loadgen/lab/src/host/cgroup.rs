@@ -29,7 +29,7 @@ pub struct GroupLimits {
 
 /// The control groups of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Groups {
+pub(crate) enum Groups {
     /// Version 2.
     Unified(PathBuf),
     /// Version 1.
@@ -48,7 +48,7 @@ pub fn group_limits(pid: u32) -> Option<GroupLimits> {
 
 impl Groups {
     /// Those of a process, if it has some of its own whose figures can be read.
-    pub(super) fn of(pid: u32) -> Option<Self> {
+    pub(crate) fn of(pid: u32) -> Option<Self> {
         let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
         Self::locate(&text, Path::new(MOUNTED))
     }
@@ -82,7 +82,7 @@ impl Groups {
     }
 
     /// Where the figures come from, in words.
-    pub(super) fn source(&self) -> String {
+    pub(crate) fn source(&self) -> String {
         match self {
             Self::Unified(group) => format!("control group {}", group.display()),
             Self::Legacy {
@@ -96,14 +96,14 @@ impl Groups {
     }
 
     /// Processes in it.
-    pub(super) fn members(&self) -> Vec<u32> {
+    pub(crate) fn members(&self) -> Vec<u32> {
         let (Self::Unified(group) | Self::Legacy { memory: group, .. }) = self;
         let text = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
         text.lines().filter_map(|line| line.parse().ok()).collect()
     }
 
     /// CPU seconds so far, in user mode and in the kernel, processes that have ended included.
-    pub(super) fn cpu(&self) -> Option<(f64, f64)> {
+    pub(crate) fn cpu(&self) -> Option<(f64, f64)> {
         match self {
             Self::Unified(group) => {
                 let text = fs::read_to_string(group.join("cpu.stat")).ok()?;
@@ -121,7 +121,7 @@ impl Groups {
     }
 
     /// What the container needs: all of its memory without file pages that nobody has used lately.
-    pub(super) fn working_set(&self) -> Option<u64> {
+    pub(crate) fn working_set(&self) -> Option<u64> {
         let (group, used, unused) = match self {
             Self::Unified(group) => (group, "memory.current", "inactive_file"),
             Self::Legacy { memory, .. } => (memory, "memory.usage_in_bytes", "total_inactive_file"),

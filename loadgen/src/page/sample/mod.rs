@@ -1,14 +1,14 @@
 //! The report of a sampling: tables, verdicts and plots in one file; each plot also as a file.
 
+pub(crate) mod table;
+
 use std::{fs, path::Path, time::Instant};
 
-use crate::{
-    cli::sample::table::{growth_line, label, quantity, signed},
-    page::{
-        PageError,
-        chart::{Axis, Ink, Plot, Series, Shape, Size, draw},
-        document::{Document, Part, Tone},
-    },
+use crate::page::{
+    PageError,
+    chart::{Axis, Ink, Plot, Series, Shape, Size, draw},
+    document::{Document, Part, Tone},
+    sample::table::{growth_line, label, quantity, signed},
 };
 use weir_lab::sample::{
     Leak, SampleRecord, Track,
@@ -52,7 +52,7 @@ pub(crate) fn plots(tracks: &[Track], from: Instant, length_s: f64) -> Vec<Plot>
             series,
         })
     };
-    let all = |value: fn(&weir_lab::sample::Reading) -> Option<f64>| -> Vec<Points> {
+    let all = |value: fn(&weir_lab::host::Reading) -> Option<f64>| -> Vec<Points> {
         tracks
             .iter()
             .map(|track| points(track, from, value))

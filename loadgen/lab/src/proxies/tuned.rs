@@ -1,13 +1,52 @@
 //! The configuration of a rig's proxy: the documented settings, one thread, no access log.
 
-use std::{fmt::Write as _, net::SocketAddr, os::unix::fs::MetadataExt as _, path::Path};
+use std::{
+    fmt::Write as _, net::SocketAddr, os::unix::fs::MetadataExt as _, path::Path, time::Duration,
+};
 
+use serde::Serialize;
 use serde_json::Value;
 
-use super::{LIMIT, RigSpec, UPSTREAM};
+/// The upstream, named as in the documented configuration.
+pub const UPSTREAM: &str = "api";
+/// The rate limit, named as in the documented configuration.
+pub const LIMIT: &str = "api_limit";
+
+/// What a workload needs of its surroundings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RigSpec {
+    /// The documented rate limit is on.
+    pub limited: bool,
+    /// Compression is on.
+    pub compressed: bool,
+    /// Number of replicas; at least 1.
+    pub replicas: usize,
+    /// Slots and service time of each replica; none: it answers at once.
+    pub capacity: Option<Capacity>,
+    /// Idle upstream connections kept; none: the documented 32.
+    pub keepalive: Option<u32>,
+}
+
+/// Declared capacity of a stand-in replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Capacity {
+    /// Requests that it serves at once.
+    pub slots: u32,
+    /// Time that each holds its slot.
+    #[serde(serialize_with = "weir_load::units::as_text::duration")]
+    pub service_time: Duration,
+}
+
+impl Capacity {
+    /// Requests per second of one replica at most.
+    #[must_use]
+    pub fn rps(&self) -> f64 {
+        f64::from(self.slots) / self.service_time.as_secs_f64()
+    }
+}
 
 /// `weir`.
-pub(super) fn weir(spec: RigSpec, replicas: &[SocketAddr], folder: &Path) -> String {
+pub fn weir(spec: RigSpec, replicas: &[SocketAddr], folder: &Path) -> String {
     let servers: Vec<_> = replicas
         .iter()
         .map(|server| {
@@ -59,7 +98,7 @@ rate_limit = ["{LIMIT}"]
 }
 
 /// HAProxy with least connections over the replicas.
-pub(super) fn haproxy(listen: SocketAddr, replicas: &[SocketAddr]) -> String {
+pub fn haproxy(listen: SocketAddr, replicas: &[SocketAddr]) -> String {
     let servers = replicas
         .iter()
         .enumerate()
@@ -79,12 +118,7 @@ pub(super) fn haproxy(listen: SocketAddr, replicas: &[SocketAddr]) -> String {
 
 /// nginx with the settings of `settings` (in the shape of weir's), one worker, and a page that says
 /// which configuration a worker has.
-pub(super) fn nginx(
-    settings: &Value,
-    listen: SocketAddr,
-    generation: u64,
-    folder: &Path,
-) -> String {
+pub fn nginx(settings: &Value, listen: SocketAddr, generation: u64, folder: &Path) -> String {
     let at = |pointer: &str| settings.pointer(pointer);
     let number = |pointer: &str, other: u64| at(pointer).and_then(Value::as_u64).unwrap_or(other);
     let text = |pointer: &str, other: &str| {
@@ -188,7 +222,7 @@ http {{
 }
 
 /// The settings that nginx's configuration above knows.
-pub(super) const KNOWN_TO_NGINX: [&str; 8] = [
+pub const KNOWN_TO_NGINX: [&str; 8] = [
     "/connections/max",
     "/upstream/api/keepalive",
     "/upstream/api/balance",
