@@ -1,6 +1,7 @@
 //! What the exit codes of `weir-bench` mean, and how an error becomes one.
 
 use std::{fmt, process::ExitCode};
+
 use weir_lab::stdio;
 
 /// Exit codes, stable for scripts.

@@ -1,8 +1,8 @@
 //! `weir-bench`: a load generator that judges its target, and itself.
 //!
-//! Data flows one way: a [`scenario`] (TOML) becomes a [`schedule`] (when), which a [`client`]
-//! engine turns into requests, which are [`record`]ed in histograms; [`run`] ties them together
-//! and yields a [`summary`].
+//! [`weir_load`] makes the load and [`weir_lab`] what it goes to; here are the command line ([`cli`]),
+//! what becomes of runs ([`results`], [`judge`], [`compare`], [`page`]) and experiments made of many of
+//! them ([`study`]).
 
 #![forbid(unsafe_code)]
 

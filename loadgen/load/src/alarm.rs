@@ -69,7 +69,7 @@ impl Alarm {
     }
 }
 
-/// Precise timers for many sleepers of one thread, over a single [`Alarm`].
+/// Precise timers for many sleepers of one thread, over a single alarm.
 #[derive(Debug, Clone)]
 pub struct Alarms(Rc<Shared>);
 

@@ -8,6 +8,8 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 use serde_json::Value;
+use weir_lab::host::machine::{Machine, raise_file_limit};
+use weir_load::{stop::StopToken, units::parse_duration};
 
 use crate::{
     cli::tuning::{as_usage, claims_of, folder, progress},
@@ -33,8 +35,6 @@ use crate::{
         },
     },
 };
-use weir_lab::host::machine::{Machine, raise_file_limit};
-use weir_load::{stop::StopToken, units::parse_duration};
 
 /// Share of the time that the tournament may take.
 const TOURNAMENT: f64 = 0.6;

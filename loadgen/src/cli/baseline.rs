@@ -3,6 +3,11 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use comfy_table::{Cell, CellAlignment};
+use weir_lab::stdio;
+use weir_load::{
+    summary::Verdict,
+    units::{milliseconds, percent},
+};
 
 use crate::{
     cli::folders::{as_usage, read_runs},
@@ -10,11 +15,6 @@ use crate::{
     exit::{Exit, Usage},
     results::baseline::{FOLDER, Store, Taken},
     text::plain_table,
-};
-use weir_lab::stdio;
-use weir_load::{
-    summary::Verdict,
-    units::{milliseconds, percent},
 };
 
 /// Arguments of `weir-bench baseline`.

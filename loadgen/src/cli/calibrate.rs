@@ -3,6 +3,10 @@
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
+use weir_lab::{
+    host::machine::{Cores, Machine},
+    stdio,
+};
 
 use crate::{
     exit::{Exit, Usage},
@@ -21,10 +25,6 @@ use crate::{
             upstreams::{Source, Upstreams},
         },
     },
-};
-use weir_lab::{
-    host::machine::{Cores, Machine},
-    stdio,
 };
 
 /// Find the generator's own ceiling on this machine, and keep it for later runs to compare with.

@@ -5,6 +5,8 @@ use std::{
     process::ExitCode,
 };
 
+use weir_lab::stdio;
+
 use crate::{
     cli::folders::{as_usage, read_runs},
     compare::{
@@ -17,7 +19,6 @@ use crate::{
     judge::ci::{Check, CiArgs, Judgement, Outcome},
     results::baseline::{FOLDER, Store},
 };
-use weir_lab::stdio;
 
 /// What to compare with.
 #[derive(Debug, Clone, Default, clap::Args)]

@@ -3,13 +3,13 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args as ClapArgs;
+use weir_load::stop::StopToken;
 
 use crate::{
     exit::Exit,
     measure::Setup,
     study::demo::{Lengths, Platform, demonstrate},
 };
-use weir_load::stop::StopToken;
 
 /// Arguments of `weir-bench demo`.
 #[derive(Debug, ClapArgs)]

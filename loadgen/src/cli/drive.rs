@@ -2,6 +2,16 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
+use weir_lab::{error::TopologyError, sample::SelectError, stdio};
+use weir_load::{
+    progress::Fan,
+    run::{RunError, RunOptions},
+    scenario::Scenario,
+    slo::RuleList,
+    stop::StopToken,
+    summary::Model,
+};
+
 use crate::{
     cli::compare::{Against, Reference},
     compare::Comparison,
@@ -16,15 +26,6 @@ use crate::{
     },
     metrics::Endpoint,
     view::{self, Viewer},
-};
-use weir_lab::{error::TopologyError, sample::SelectError, stdio};
-use weir_load::{
-    progress::Fan,
-    run::{RunError, RunOptions},
-    scenario::Scenario,
-    slo::RuleList,
-    stop::StopToken,
-    summary::Model,
 };
 
 /// Where results go, how processes are started, and what the run is judged by.

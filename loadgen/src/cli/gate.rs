@@ -2,6 +2,12 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
+use weir_lab::stdio;
+use weir_load::{
+    slo::{Metric, RuleList},
+    summary::{Model, Summary, Verdict},
+};
+
 use crate::{
     cli::{compare::Against, folders::open_run},
     compare::table::print as print_comparison,
@@ -13,11 +19,6 @@ use crate::{
     },
     results::RunRecord,
     text::wrapped,
-};
-use weir_lab::stdio;
-use weir_load::{
-    slo::{Metric, RuleList},
-    summary::{Model, Summary, Verdict},
 };
 
 /// Arguments of `weir-bench gate`.

@@ -8,13 +8,13 @@ use std::{
 };
 
 use anyhow::Context as _;
+use weir_lab::stdio;
+use weir_load::scenario::Scenario;
 
 use crate::{
     exit::{Exit, Usage},
     import::{Choice, Draft, Shape, access_log, har, openapi},
 };
-use weir_lab::stdio;
-use weir_load::scenario::Scenario;
 
 /// Arguments of `weir-bench import`.
 #[derive(Debug, clap::Args)]

@@ -4,6 +4,8 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args as ClapArgs;
 use serde::Serialize;
+use weir_lab::stdio;
+use weir_load::{scenario::Scenario, units::Rate};
 
 use crate::{
     exit::{Exit, Usage},
@@ -11,8 +13,6 @@ use crate::{
     lint::{Facts, Finding, LimitFacts, Severity, lint},
     text::wrapped,
 };
-use weir_lab::stdio;
-use weir_load::{scenario::Scenario, units::Rate};
 
 /// Arguments of `weir-bench lint`.
 #[derive(Debug, ClapArgs)]

@@ -2,6 +2,9 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
+use weir_lab::provenance::Commit;
+use weir_load::summary::Verdict;
+
 use crate::{
     exit::{Exit, Usage},
     judge,
@@ -9,8 +12,6 @@ use crate::{
     results::{RunFolder, RunRecord, write_latest},
     text::{plain_table, wrapped},
 };
-use weir_lab::provenance::Commit;
-use weir_load::summary::Verdict;
 
 /// Arguments of `weir-bench merge`.
 #[derive(Debug, clap::Args)]

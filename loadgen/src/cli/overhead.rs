@@ -3,6 +3,12 @@
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
+use weir_lab::{provenance::Commit, stdio, topology::TopologySpec};
+use weir_load::{
+    scenario::{Overrides, Scenario},
+    stop::StopToken,
+    units::parse_duration,
+};
 
 use crate::{
     cli::run::OverrideArgs,
@@ -12,12 +18,6 @@ use crate::{
     results::{RunFolder, write_latest},
     study::overhead::{Bounds, Plan, check, measure_overhead, page},
     text::{name_and_numbers, plain_table, wrapped},
-};
-use weir_lab::{provenance::Commit, stdio, topology::TopologySpec};
-use weir_load::{
-    scenario::{Overrides, Scenario},
-    stop::StopToken,
-    units::parse_duration,
 };
 
 /// Arguments of `weir-bench overhead`.

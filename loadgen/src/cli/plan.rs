@@ -3,14 +3,14 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
+use weir_lab::stdio;
+use weir_load::scenario::Engine;
 
 use crate::{
     exit::{Exit, Usage},
     plan::{Demand, Environment, EvidenceError, Margin, documented, plan, print, read},
     results::ceiling::{Way, stored::ceiling},
 };
-use weir_lab::stdio;
-use weir_load::scenario::Engine;
 
 /// Arguments of `weir-bench plan`.
 #[derive(Debug, clap::Args)]

@@ -2,13 +2,14 @@
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use crate::exit::Usage;
 use weir_lab::{
     profile::{Event, Order, profile},
     sample::{SelectError, process_name},
     stdio,
 };
 use weir_load::units::parse_duration;
+
+use crate::exit::Usage;
 
 /// Arguments of `weir-bench profile`.
 #[derive(Debug, clap::Args)]

@@ -3,6 +3,12 @@
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
+use weir_lab::{provenance::Commit, stdio, topology::TopologySpec};
+use weir_load::{
+    scenario::{Overrides, Scenario},
+    stop::StopToken,
+    units::parse_duration,
+};
 
 use crate::{
     cli::run::OverrideArgs,
@@ -13,12 +19,6 @@ use crate::{
     study::recovery::{Bounds, Plan, RecoveryRecord, page, recover},
     text::wrapped,
     view::lines_unless,
-};
-use weir_lab::{provenance::Commit, stdio, topology::TopologySpec};
-use weir_load::{
-    scenario::{Overrides, Scenario},
-    stop::StopToken,
-    units::parse_duration,
 };
 
 /// Arguments of `weir-bench recovery`.

@@ -14,8 +14,6 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
-
-use crate::exit::{Exit, Usage};
 use weir_lab::{
     replica::{
         Capacity, Certificate, DEFAULT_SECRET, Distribution, Kind, ReplicaConfig, Work, bind,
@@ -24,6 +22,8 @@ use weir_lab::{
     stdio,
 };
 use weir_load::units::parse_duration;
+
+use crate::exit::{Exit, Usage};
 
 /// How often a stand-in looks whether its parent is still there.
 const PARENT_CHECK: Duration = Duration::from_millis(200);

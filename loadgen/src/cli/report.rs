@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args as ClapArgs;
+use weir_lab::stdio;
 
 use crate::{
     exit::Usage,
@@ -18,13 +19,12 @@ use crate::{
         export,
         overlay::{Run, overlay},
         render_page,
-        run::render_sheet,
+        sheet::render_sheet,
         write_page,
     },
     results::{FolderError, RunFolder},
     text::plain_table,
 };
-use weir_lab::stdio;
 
 /// Name of the page over several runs when none is given.
 const OVERLAY: &str = "compare.html";

@@ -13,12 +13,6 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-
-use crate::{
-    exit::{Exit, Usage},
-    page::sample as page,
-    results::now_utc,
-};
 use weir_lab::{
     host::Detail,
     provenance::Provenance,
@@ -33,6 +27,12 @@ use weir_load::{
     progress::Watched,
     stop::StopToken,
     units::{format_duration, parse_duration},
+};
+
+use crate::{
+    exit::{Exit, Usage},
+    page::sample as page,
+    results::now_utc,
 };
 
 /// Shortest interval: the kernel counts CPU time in steps of 10 ms.

@@ -7,6 +7,12 @@ use std::{
 };
 
 use anyhow::Context as _;
+use weir_lab::{
+    host::machine::{Machine, raise_file_limit},
+    process::owned::find,
+    proxies::tuned::Capacity,
+};
+use weir_load::{stop::StopToken, units::parse_duration};
 
 use super::super::{
     cli::tuning::{as_usage, folder, progress},
@@ -21,12 +27,6 @@ use crate::{
         report,
     },
 };
-use weir_lab::{
-    host::machine::{Machine, raise_file_limit},
-    process::owned::find,
-    proxies::tuned::Capacity,
-};
-use weir_load::{stop::StopToken, units::parse_duration};
 
 /// Explain what further replicas buy: efficiency, scalability, bottleneck, slow and failing replicas.
 #[derive(Debug, clap::Args)]

@@ -6,6 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use weir_lab::{error::TopologyError, provenance::Provenance, stdio};
+use weir_load::{
+    progress::NoProgress,
+    slo,
+    units::{milliseconds, parse_duration, percent},
+};
+
 use crate::{
     exit::{Exit, Usage},
     judge::Thresholds,
@@ -19,12 +26,6 @@ use crate::{
         subject::SubjectArgs,
     },
     text::{plain_table, wrapped},
-};
-use weir_lab::{error::TopologyError, provenance::Provenance, stdio};
-use weir_load::{
-    progress::NoProgress,
-    slo,
-    units::{milliseconds, parse_duration, percent},
 };
 
 /// Invalid probes of one level before it counts as a limit of the instrument.

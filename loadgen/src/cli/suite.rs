@@ -3,6 +3,13 @@
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
+use weir_lab::{provenance::Commit, stdio, topology::TopologySpec};
+use weir_load::{
+    run::RunOptions,
+    scenario::{Overrides, Scenario},
+    stop::StopToken,
+    target::Target,
+};
 
 use crate::{
     exit::{Exit, Usage},
@@ -15,13 +22,6 @@ use crate::{
     },
     text::{name_and_numbers, plain_table, wrapped},
     view::lines_unless,
-};
-use weir_lab::{provenance::Commit, stdio, topology::TopologySpec};
-use weir_load::{
-    run::RunOptions,
-    scenario::{Overrides, Scenario},
-    stop::StopToken,
-    target::Target,
 };
 
 /// Arguments of `weir-bench suite`.

@@ -9,6 +9,12 @@ use std::{
 };
 
 use anyhow::Context as _;
+use weir_lab::{error::TopologyError, provenance::Provenance, stdio};
+use weir_load::{
+    progress::NoProgress,
+    summary::Verdict,
+    units::{milliseconds, parse_duration, percent},
+};
 
 use crate::{
     exit::{Exit, Usage},
@@ -30,12 +36,6 @@ use crate::{
         },
     },
     text::{plain_table, wrapped},
-};
-use weir_lab::{error::TopologyError, provenance::Provenance, stdio};
-use weir_load::{
-    progress::NoProgress,
-    summary::Verdict,
-    units::{milliseconds, parse_duration, percent},
 };
 
 /// An invalid run is made again this often before it stays invalid.

@@ -8,6 +8,11 @@ use std::{
 };
 
 use anyhow::Context as _;
+use weir_lab::{
+    host::machine::{Machine, raise_file_limit},
+    provenance::Commit,
+};
+use weir_load::{stop::StopToken, units::parse_duration};
 
 use crate::{
     exit::{Exit, Usage},
@@ -31,11 +36,6 @@ use crate::{
         versus::contender::Contender,
     },
 };
-use weir_lab::{
-    host::machine::{Machine, raise_file_limit},
-    provenance::Commit,
-};
-use weir_load::{stop::StopToken, units::parse_duration};
 
 /// The table that is checked where there is no file.
 const SHIPPED: &str = include_str!("../../../config/tuning.toml");

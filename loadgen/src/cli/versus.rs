@@ -8,6 +8,14 @@ use std::{
 
 use anyhow::{Context, anyhow, ensure};
 use tokio::signal::unix::{SignalKind, signal};
+use weir_lab::{
+    host::{
+        machine::{Cores, Machine, raise_file_limit},
+        probe,
+    },
+    proxies::compared::Features,
+    stdio,
+};
 
 use crate::{
     exit::{Exit, Usage},
@@ -20,14 +28,6 @@ use crate::{
         upstreams::{Source, Upstreams},
         wrk::Wrk,
     },
-};
-use weir_lab::{
-    host::{
-        machine::{Cores, Machine, raise_file_limit},
-        probe,
-    },
-    proxies::compared::Features,
-    stdio,
 };
 
 /// Compare reverse proxies: weir, nginx and HAProxy with the same upstreams under the same load.

@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use serde::Deserialize;
-
-use super::figures::figure_name;
-use crate::stats;
 use weir_load::{
     config_file::{ConfigError, ConfigText},
     scenario::locate::Step,
     slo::{Metric, Statistic, Time, Unit},
 };
+
+use super::figures::figure_name;
+use crate::stats;
 
 /// Where the rules are when no file is named.
 const DEFAULT_FILE: &str = "config/compare.toml";

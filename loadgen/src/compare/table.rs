@@ -1,14 +1,14 @@
 //! A comparison on the terminal, at most 100 columns wide.
 
 use comfy_table::{Cell, CellAlignment, Color, Table};
-
-use super::{Comparison, Grade, JudgedChange, figures::FigureUnit};
-use crate::text::{plain_table, wrapped};
 use weir_lab::stdio;
 use weir_load::{
     slo::Unit,
     units::{milliseconds, percent, rounded},
 };
+
+use super::{Comparison, Grade, JudgedChange, figures::FigureUnit};
+use crate::text::{plain_table, wrapped};
 
 /// Bytes in a megabyte.
 const MB: f64 = 1e6;

@@ -2,14 +2,14 @@
 
 use proptest::prelude::*;
 use serde_json::json;
-
-use super::*;
-use crate::{compare::kept::KeptRun, judge::tests::good_summary};
 use weir_lab::provenance::{Commit, Host, Provenance};
 use weir_load::{
     config_file::ConfigText,
     summary::{Validity, Verdict},
 };
+
+use super::*;
+use crate::{compare::kept::KeptRun, judge::tests::good_summary};
 
 /// A run of this id that nothing speaks against.
 pub(crate) fn kept(id: &str) -> KeptRun {

@@ -1,6 +1,10 @@
 //! Grading every change by the rules, as far as the runs support it.
 
 use serde::{Deserialize, Serialize};
+use weir_load::{
+    slo::Unit,
+    summary::{Summary, Verdict},
+};
 
 use super::{
     Comparison, JudgedChange, Outcome,
@@ -11,10 +15,6 @@ use super::{
     table,
 };
 use crate::{compare::kept::KeptRun, stats::holm};
-use weir_load::{
-    slo::Unit,
-    summary::{Summary, Verdict},
-};
 
 /// How a change was graded; graver ones are greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

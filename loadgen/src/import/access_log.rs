@@ -10,13 +10,13 @@ use std::{
 use flate2::read::MultiGzDecoder;
 use regex::Regex;
 use serde::Deserialize;
+use weir_load::scenario::TraceLine;
 
 use super::{
     Choice, Draft, ImportError,
     moment::{common_log, rfc3339},
     secrets::without_secrets,
 };
-use weir_load::scenario::TraceLine;
 
 /// A line of nginx's `combined` or `common` format, or one that begins like it.
 static COMBINED: LazyLock<Option<Regex>> = LazyLock::new(|| {

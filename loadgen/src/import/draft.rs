@@ -216,9 +216,9 @@ fn name_of(item: &Item, names: &mut HashSet<String>) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use proptest::prelude::*;
+    use weir_load::scenario::Scenario;
 
     use super::*;
-    use weir_load::scenario::Scenario;
 
     const LOAD: &str =
         "duration = \"1s\"\n\n[load]\nmodel = \"closed\"\nusers = 1\nthink_time = \"1s\"\n";

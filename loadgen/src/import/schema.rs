@@ -245,9 +245,9 @@ fn string(schema: &Value) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use serde_json::json;
+    use weir_load::scenario::{Place, Template, UserState};
 
     use super::*;
-    use weir_load::scenario::{Place, Template, UserState};
 
     #[test]
     fn values_fit_their_schema() {

@@ -1,7 +1,8 @@
 use std::io::Write as _;
 
-use super::*;
 use weir_load::scenario::Scenario;
+
+use super::*;
 
 fn file(suffix: &str, text: &str) -> tempfile::NamedTempFile {
     let mut file = tempfile::Builder::new().suffix(suffix).tempfile().unwrap();

@@ -1,8 +1,9 @@
 //! From rows to one verdict and its exit code.
 
+use weir_load::summary::{Validity, Verdict};
+
 use super::{Row, Status};
 use crate::exit::Exit;
-use weir_load::summary::{Validity, Verdict};
 
 /// Outcome of a gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

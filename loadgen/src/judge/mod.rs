@@ -11,19 +11,18 @@ mod rows;
 mod table;
 mod thresholds;
 
-pub use gate::{Gate, gate};
-pub use logged::LoggedHistograms;
-pub use table::{doubts, endpoint_table, rows_table, status_cell};
-pub use thresholds::{Thresholds, ThresholdsError};
-
 use serde::{Deserialize, Serialize};
-
-use self::rows::rule_row;
 use weir_load::{
     slo::{Histograms, figures::Finished},
     summary::{Aborted, Summary},
     units::{milliseconds, percent, rounded},
 };
+
+use self::rows::rule_row;
+pub use gate::{Gate, gate};
+pub use logged::LoggedHistograms;
+pub use table::{doubts, endpoint_table, rows_table, status_cell};
+pub use thresholds::{Thresholds, ThresholdsError};
 
 /// Samples beyond a percentile below which the report says how few they are.
 const FEW_TAIL_SAMPLES: f64 = 10.0;

@@ -1,6 +1,5 @@
 //! Rows of the verdict for rules of any kind.
 
-use super::{FEW_TAIL_SAMPLES, Reach, Row, Status};
 use weir_load::{
     slo::{
         Metric, Rule, Statistic,
@@ -8,6 +7,8 @@ use weir_load::{
     },
     units::rounded,
 };
+
+use super::{FEW_TAIL_SAMPLES, Reach, Row, Status};
 
 /// One row a rule.
 pub(super) fn rule_row(figures: &Finished<'_>, rule: &Rule, reach: Option<Reach>) -> Row {

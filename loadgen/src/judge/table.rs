@@ -1,13 +1,13 @@
 //! Tables for the terminal, at most 100 columns wide.
 
 use comfy_table::{Cell, CellAlignment, Color, Table};
-
-use super::{Row, Status};
-use crate::text::{plain_table, shortened, wrapped};
 use weir_load::{
     summary::{EndpointSummary, Validity, Verdict},
     units::milliseconds,
 };
+
+use super::{Row, Status};
+use crate::text::{plain_table, shortened, wrapped};
 
 /// Columns for the name and the path of an endpoint.
 const NAME_WIDTH: usize = 40;

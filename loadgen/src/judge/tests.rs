@@ -1,12 +1,13 @@
 //! What passes, what fails, and what is neither.
 #![allow(clippy::unwrap_used)]
 
-use super::*;
-use crate::{exit::Exit, text::wrapped};
 use weir_load::{
     slo,
     summary::{Latency, Model, Validity, Verdict},
 };
+
+use super::*;
+use crate::{exit::Exit, text::wrapped};
 
 /// A run of 12 s that meets every documented threshold.
 pub(crate) fn good_summary() -> Summary {

@@ -4,9 +4,9 @@ use weir_api::{
     config::Config,
     settings::{LimitKey, RateLimit, Settings},
 };
+use weir_load::scenario::{Load, Scenario};
 
 use crate::judge::Thresholds;
-use weir_load::scenario::{Load, Scenario};
 
 /// Everything the rules compute with.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,7 +1,8 @@
 //! Rules about the load alone: what it offers, how many samples it yields, what its weights mean.
 
-use super::{Facts, Finding, Severity, duration, human};
 use weir_load::units::percent;
+
+use super::{Facts, Finding, Severity, duration, human};
 
 /// Samples beyond a percentile from which it is worth a threshold.
 const ENOUGH_TAIL_SAMPLES: f64 = 30.0;

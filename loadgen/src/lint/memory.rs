@@ -5,8 +5,9 @@
 //! since an allocator takes and returns memory in steps, so n is T divided by a correlation time.
 //! A growth is detectable with 80 % power at the 5 % level when it is (1.96 + 0.84) standard errors.
 
-use super::{Facts, Finding, Severity, duration, human};
 use weir_lab::sample::growth::{MemoryAssumption, smallest_detectable_growth};
+
+use super::{Facts, Finding, Severity, duration, human};
 
 /// Seconds in an hour.
 const HOUR_S: f64 = 3600.0;

@@ -2,10 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
+use weir_lab::sample::growth::{MemoryAssumption, smallest_detectable_growth};
 
 use super::*;
 use crate::judge::Thresholds;
-use weir_lab::sample::growth::{MemoryAssumption, smallest_detectable_growth};
 
 /// 100 users, 0.5 to 2 s think time, 5 minutes, the documented gate.
 fn documented() -> Facts {

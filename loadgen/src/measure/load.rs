@@ -2,17 +2,18 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use super::{
-    MeasureError, Order, Setup, clock::MeasuredClock, place::failed, stage::Stage,
-    watching::Profiling,
-};
-use crate::results::ProfileRecord;
 use weir_lab::sample::Sampler;
 use weir_load::{
     progress::Progress,
     run::{Outcome, RunOptions, drive},
     stop::StopToken,
 };
+
+use super::{
+    MeasureError, Order, Setup, clock::MeasuredClock, place::failed, stage::Stage,
+    watching::Profiling,
+};
+use crate::results::ProfileRecord;
 
 /// What came of the load.
 pub(super) struct Driven {

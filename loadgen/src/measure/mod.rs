@@ -20,23 +20,8 @@ mod validity;
 mod warm;
 mod watching;
 
-pub use order::{Keep, Order, Setup, Subject};
-pub use overhead::overhead;
-pub use setup_args::SetupArgs;
-pub(crate) use stage::{apply_tuning, places};
-pub use warm::{Cooled, Probed, Warm};
-pub use watching::Watching;
-
 use std::{io, path::PathBuf, sync::Arc};
 
-use self::{place::Place, stage::Stage};
-use crate::{
-    exit::Usage,
-    judge::{self, Gate},
-    lint,
-    page::{PageError, write_page},
-    results::{FolderError, RunFolder, RunRecord, now_utc},
-};
 use weir_lab::{
     error::TopologyError, profile::ProfileError, provenance::Provenance, sample::SelectError,
 };
@@ -46,6 +31,21 @@ use weir_load::{
     stop::StopToken,
     summary::{Summary, Verdict},
 };
+
+use self::{place::Place, stage::Stage};
+use crate::{
+    exit::Usage,
+    judge::{self, Gate},
+    lint,
+    page::{PageError, write_page},
+    results::{FolderError, RunFolder, RunRecord, now_utc},
+};
+pub use order::{Keep, Order, Setup, Subject};
+pub use overhead::overhead;
+pub use setup_args::SetupArgs;
+pub(crate) use stage::{apply_tuning, places};
+pub use warm::{Cooled, Probed, Warm};
+pub use watching::Watching;
 
 /// The word of a gate that was not judged, since the run ended early.
 const STOPPED: &str = "stopped";

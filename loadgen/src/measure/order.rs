@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use super::Watching;
-use crate::{judge::Thresholds, results::ceiling::Way, view::About};
 use weir_lab::topology::TopologySpec;
 use weir_load::{
     progress::Watched,
@@ -12,6 +10,9 @@ use weir_load::{
     target::Target,
     units::format_duration,
 };
+
+use super::Watching;
+use crate::{judge::Thresholds, results::ceiling::Way, view::About};
 
 /// Where things are and how to run.
 #[derive(Debug, Clone)]

@@ -1,8 +1,9 @@
 //! What the proxy costs: the same load through it and direct to a replica.
 
+use weir_load::summary::Latency;
+
 use super::Measured;
 use crate::results::{Overhead, OverheadRow};
-use weir_load::summary::Latency;
 
 /// Microseconds in a second.
 const US: f64 = 1e6;

@@ -3,14 +3,14 @@
 use std::{io, path::Path};
 
 use tempfile::TempDir;
+use weir_lab::provenance::Commit;
+use weir_load::{record::Recording, summary::Summary};
 
 use super::{Keep, MeasureError, Order, Setup, Subject};
 use crate::{
     page::write_page,
     results::{RunFolder, RunRecord, write_latest},
 };
-use weir_lab::provenance::Commit;
-use weir_load::{record::Recording, summary::Summary};
 
 /// Where a run leaves its files.
 pub(super) enum Place {

@@ -3,17 +3,17 @@
 use std::io;
 
 use comfy_table::{Cell, CellAlignment};
+use weir_lab::{record::TuningRecord, stdio};
+use weir_load::{
+    summary::{Summary, Verdict},
+    units::milliseconds,
+};
 
 use super::Measured;
 use crate::{
     judge,
     results::{RunRecord, StageBreakdown, ceiling::share},
     text::{plain_table, wrapped},
-};
-use weir_lab::{record::TuningRecord, stdio};
-use weir_load::{
-    summary::{Summary, Verdict},
-    units::milliseconds,
 };
 
 /// Prints what was measured and how it was judged.

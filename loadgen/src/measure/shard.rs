@@ -1,11 +1,12 @@
 //! What is different when a run is one part of several.
 
-use crate::judge::{Reach, Thresholds};
 use weir_load::{
     run::RunOptions,
     shard::{Shard, ShardRecord},
     slo::{Metric, Rule},
 };
+
+use crate::judge::{Reach, Thresholds};
 
 /// What one part can be judged by: not by a throughput that all of them have together. The whole is
 /// judged by everything when it is merged.

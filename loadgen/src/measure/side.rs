@@ -2,10 +2,6 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use super::{
-    MeasureError, Setup, apply_tuning, clock::MeasuredClock, place::failed, places, validity,
-};
-use crate::{judge::Thresholds, lint::Facts, results::ceiling::Way};
 use weir_lab::{
     error::TopologyError,
     record::{TopologyRecord, TuningRecord},
@@ -20,6 +16,11 @@ use weir_load::{
     stop::StopToken,
     target::Target,
 };
+
+use super::{
+    MeasureError, Setup, apply_tuning, clock::MeasuredClock, place::failed, places, validity,
+};
+use crate::{judge::Thresholds, lint::Facts, results::ceiling::Way};
 
 /// Time between two samples of a process.
 const SAMPLE_EVERY: Duration = Duration::from_millis(250);

@@ -4,9 +4,6 @@
 use std::{path::Path, time::Duration};
 
 use weir_api::admin::SettingsView;
-
-use super::{MeasureError, Order, Setup, Subject};
-use crate::lint::{Facts, raise::raise_limits};
 use weir_lab::{
     error::TopologyError,
     record::{TopologyRecord, TuningRecord},
@@ -14,6 +11,9 @@ use weir_lab::{
     tuning::{Tuning, settings_of},
 };
 use weir_load::{progress::Watched, stop::StopToken, target::Target};
+
+use super::{MeasureError, Order, Setup, Subject};
+use crate::lint::{Facts, raise::raise_limits};
 
 /// Time to live of the override; it is renewed three times as often.
 const OVERRIDE_TTL: Duration = Duration::from_secs(30);

@@ -17,13 +17,13 @@ use std::{
 
 use hdrhistogram::Histogram;
 use serde::Deserialize;
-
-use crate::results::{StageBreakdown, StageRow};
 use weir_lab::stdio;
 use weir_load::{
     record::latency_histogram,
     summary::{Model, Summary},
 };
+
+use crate::results::{StageBreakdown, StageRow};
 
 /// Microseconds in a millisecond.
 const US_PER_MS: f64 = 1000.0;

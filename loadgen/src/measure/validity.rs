@@ -1,9 +1,10 @@
 //! What this program sees of its own measurement: a saturated machine, a generator near its
 //! ceiling, a process that died, an override that lapsed.
 
-use crate::results::ceiling::{Way, share};
 use weir_lab::{error::TopologyError, record::TuningRecord};
 use weir_load::summary::{Summary, Verdict};
+
+use crate::results::ceiling::{Way, share};
 
 /// Share of all cores from which processes take CPU time from each other.
 const SATURATED: f64 = 0.90;

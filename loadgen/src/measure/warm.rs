@@ -6,11 +6,11 @@ use std::{
 };
 
 use serde_json::Value;
+use weir_lab::record::{TopologyRecord, TuningRecord};
+use weir_load::{progress::Progress, scenario::Scenario, stop::StopToken, summary::Summary};
 
 use super::{MeasureError, Order, Setup, load, stage::Stage, validity};
 use crate::judge::{self, Row};
-use weir_lab::record::{TopologyRecord, TuningRecord};
-use weir_load::{progress::Progress, scenario::Scenario, stop::StopToken, summary::Summary};
 
 /// A target with its limits raised, ready for one run after another.
 pub struct Warm {

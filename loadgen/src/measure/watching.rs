@@ -8,8 +8,6 @@ use std::{
     time::Duration,
 };
 
-use super::{MeasureError, Order};
-use crate::results::ProfileRecord;
 use weir_lab::{
     host::Detail,
     profile::{self, Event, FlameGraph, ProfileError},
@@ -17,6 +15,9 @@ use weir_lab::{
     stdio,
 };
 use weir_load::{progress::Watched, units::parse_duration};
+
+use super::{MeasureError, Order};
+use crate::results::ProfileRecord;
 
 /// The picture in a run folder.
 pub(super) const FLAME_GRAPH: &str = "flame.svg";

@@ -2,8 +2,9 @@
 
 use std::{io, path::PathBuf};
 
-use crate::{page::PageError, results::FolderError};
 use weir_load::record::LogError;
+
+use crate::{page::PageError, results::FolderError};
 
 /// Shards cannot be joined.
 #[derive(Debug, thiserror::Error)]

@@ -78,9 +78,9 @@ impl JoinedLog {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use proptest::prelude::*;
+    use weir_load::record::read_log;
 
     use super::*;
-    use weir_load::record::read_log;
 
     /// Values by second and endpoint.
     type Sample = (u64, usize, u64);

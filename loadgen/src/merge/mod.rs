@@ -14,6 +14,13 @@ use std::{
     time::SystemTime,
 };
 
+use weir_lab::provenance::Provenance;
+use weir_load::{
+    record::read_log,
+    shard::{MergeRecord, MergedShard, Shard},
+    summary::{Summary, Verdict},
+};
+
 pub use self::error::{Difference, MergeError};
 use self::{
     logs::JoinedLog,
@@ -24,12 +31,6 @@ use crate::{
     judge::{self, Gate, LoggedHistograms, Reach},
     page::write_page,
     results::{RunFolder, RunRecord, now_utc},
-};
-use weir_lab::provenance::Provenance;
-use weir_load::{
-    record::read_log,
-    shard::{MergeRecord, MergedShard, Shard},
-    summary::{Summary, Verdict},
 };
 
 /// Starts of the measured part that lie further apart than this are worth a remark, seconds.

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use weir_load::{shard::ShardRecord, summary::Summary};
 
 use super::{MergeError, error::Difference};
 use crate::results::{RunFolder, RunRecord};
-use weir_load::{shard::ShardRecord, summary::Summary};
 
 /// Longest value that an error message shows.
 const LONGEST: usize = 60;

@@ -7,8 +7,6 @@
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
-
-use super::{logs::JoinedLog, part::Part};
 use weir_load::{
     run::latency,
     summary::{
@@ -16,6 +14,8 @@ use weir_load::{
         Validity, Verdict,
     },
 };
+
+use super::{logs::JoinedLog, part::Part};
 
 /// Start of the reason that a shard gives when its own samples are few; together they may be enough.
 const FEW_SAMPLES: &str = "p99 rests on";

@@ -5,10 +5,10 @@ use prometheus::{
     Counter, Encoder as _, GaugeVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder, core::Collector,
 };
-
-use super::histogram::ResponseTimes;
 use weir_lab::sample::Meter;
 use weir_load::progress::{Phase, Progress, Tick, Watched};
+
+use super::histogram::ResponseTimes;
 
 /// Everything that is published.
 pub(super) struct Book {
@@ -216,11 +216,12 @@ fn register<C: Collector + Clone + 'static>(
 mod tests {
     use std::time::Duration;
 
-    use super::*;
     use weir_load::{
         progress::EndpointTick,
         record::{Counts, FailureKind},
     };
+
+    use super::*;
 
     #[test]
     fn what_is_told_is_published() {

@@ -16,9 +16,9 @@ use std::{
 };
 
 use tokio::sync::oneshot;
+use weir_load::progress::Progress;
 
 use self::book::Book;
-use weir_load::progress::Progress;
 
 /// A metrics endpoint cannot be offered.
 #[derive(Debug, thiserror::Error)]

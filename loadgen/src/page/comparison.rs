@@ -2,20 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
+use minijinja::{Value, context, value::Serde};
 use serde::{Deserialize, Serialize};
+use weir_lab::{provenance::Provenance, record::TuningRecord};
+use weir_load::summary::{Summary, Validity};
 
 use super::{
     PageError,
-    chart::{Axis, Ink, Plot, Series, Shape},
-    run::render_comparison,
+    chart::{Axis, Ink, Plot, Series, Shape, token_css},
+    template::{charts, environment},
 };
 use crate::{
     judge::Row,
     lint::Finding,
     results::{Overhead, RunFolder, RunRecord},
 };
-use weir_lab::{provenance::Provenance, record::TuningRecord};
-use weir_load::summary::{Summary, Validity};
 
 /// What `comparison.json` holds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -271,4 +272,25 @@ fn throughput(scenario: &str, runs: &[&(RunRecord, Summary)]) -> Plot {
         y: Axis::from_zero(top, "/s"),
         series: lines,
     }
+}
+
+/// Makes the report of a comparison over several runs.
+///
+/// # Errors
+///
+/// When a chart or the template cannot be rendered.
+pub(crate) fn render_comparison(
+    comparison: &ComparisonRecord,
+    plots: &[Plot],
+) -> Result<String, PageError> {
+    let charts = charts(plots)?;
+    let context = context! {
+        title => comparison.title.clone(),
+        comparison => Value::from(Serde(comparison)),
+        charts => Value::from(Serde(&charts)),
+        tokens => token_css(),
+    };
+    Ok(environment()?
+        .get_template("comparison.html")?
+        .render(context)?)
 }

@@ -2,15 +2,15 @@
 
 use minijinja::{Value, context, value::Serde};
 use serde::Serialize;
+use weir_lab::provenance::Provenance;
+use weir_load::summary::{Validity, Verdict};
 
 use super::{
     PageError,
     chart::{Plot, token_css},
-    run::{Chart, charts, environment},
+    template::{Chart, charts, environment},
 };
 use crate::judge::{Gate, Row};
-use weir_lab::provenance::Provenance;
-use weir_load::summary::{Validity, Verdict};
 
 /// How a badge looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! Key figures of runs for machines: one line or one object a run.
 
 use serde::Serialize;
+use weir_load::summary::Verdict;
 
 use super::overlay::Run;
-use weir_load::summary::Verdict;
 
 /// Key figures of one run. Names are those of the columns of the CSV; a later version may add some,
 /// but none changes its meaning.

@@ -1,16 +1,16 @@
 //! The one sentence that a report begins with, and the key figures beside what they must meet.
 
 use serde::Serialize;
+use weir_load::{
+    summary::{Summary, Verdict},
+    units::{milliseconds, percent},
+};
 
 use super::Kind;
 use crate::{
     compare::{Comparison, Grade, Outcome},
     judge::{Row, Status},
     results::RunRecord,
-};
-use weir_load::{
-    summary::{Summary, Verdict},
-    units::{milliseconds, percent},
 };
 
 /// The verdict in words.

@@ -1,8 +1,7 @@
-//! Run folders and the reports made from them.
+//! Pages: reports of runs, comparisons and studies, and the charts in them.
 //!
-//! A run folder holds `run.json` (what was run, on what; [`RunRecord`]), `summary.json` (the key
-//! figures; [`weir_load::summary::Summary`]), `timeseries.csv`, `.hlog` files and `report.html`, which
-//! is made from the two JSON files alone and can be made again at any time.
+//! The `report.html` of a run is made from its `run.json` and `summary.json` alone, and can be made
+//! again at any time.
 
 pub mod chart;
 pub(crate) mod comparison;
@@ -11,16 +10,18 @@ pub(crate) mod export;
 mod headline;
 pub(crate) mod overlay;
 mod plots;
-pub(crate) mod run;
+mod run;
 pub(crate) mod sample;
-mod sheet;
+pub(crate) mod sheet;
+mod template;
 
 pub use comparison::{
     ComparisonRecord, RunCard, RunTuning, ScalingPair, ScalingRecord, ScenarioOverhead,
     write_comparison,
 };
-pub use run::{PageError, render_page, write_page};
+pub use run::{render_page, write_page};
 pub use sheet::{Kind, Sheet, SheetTable, write_sheet};
+pub use template::PageError;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+use weir_lab::provenance::Provenance;
+use weir_load::{
+    summary::{Interval, Summary},
+    units::{milliseconds, percent},
+};
 
 use super::{
     Kind, Sheet, SheetTable,
     chart::{Axis, Ink, Plot, Series, Shape},
 };
 use crate::results::{RunRecord, now_utc};
-use weir_lab::provenance::Provenance;
-use weir_load::{
-    summary::{Interval, Summary},
-    units::{milliseconds, percent},
-};
 
 /// A change that is larger than this is marked.
 const MARKED: f64 = 0.10;

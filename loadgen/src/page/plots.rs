@@ -1,8 +1,9 @@
 //! Which charts a run's report has.
 
+use weir_load::summary::{Distribution, Interval, Model, ProcessSummary, Summary};
+
 use super::chart::{Axis, Ink, Plot, Point, Series, Shape};
 use crate::judge::Thresholds;
-use weir_load::summary::{Distribution, Interval, Model, ProcessSummary, Summary};
 
 /// A threshold further than this many times above the data is left out: it would flatten the plot.
 const THRESHOLD_IN_SIGHT: f64 = 2.5;

@@ -2,11 +2,16 @@
 
 use std::path::PathBuf;
 
+use minijinja::{Value, context, value::Serde};
 use serde::Serialize;
-
-use super::{PageError, chart::Plot, run::render_sheet};
-use crate::results::RunFolder;
 use weir_lab::provenance::Provenance;
+
+use super::{
+    PageError,
+    chart::{Plot, token_css},
+    template::{charts, environment},
+};
+use crate::results::RunFolder;
 
 /// A page.
 #[derive(Debug, Serialize)]
@@ -66,4 +71,20 @@ pub struct SheetTable {
 /// When a chart or the template cannot be rendered, or the file cannot be written.
 pub fn write_sheet(folder: &RunFolder, sheet: &Sheet) -> Result<PathBuf, PageError> {
     Ok(folder.write("report.html", &render_sheet(sheet)?)?)
+}
+
+/// Makes a page of tiles, charts and tables.
+///
+/// # Errors
+///
+/// When a chart or the template cannot be rendered.
+pub(crate) fn render_sheet(sheet: &Sheet) -> Result<String, PageError> {
+    let charts = charts(&sheet.plots)?;
+    let context = context! {
+        title => sheet.title.clone(),
+        sheet => Value::from(Serde(sheet)),
+        charts => Value::from(Serde(&charts)),
+        tokens => token_css(),
+    };
+    Ok(environment()?.get_template("sheet.html")?.render(context)?)
 }

@@ -1,24 +1,13 @@
-//! `report.html`: one file, no outside network, readable without scripts.
+//! What all pages share: one file, no outside network, readable without scripts.
 
 use std::collections::BTreeMap;
 
-use minijinja::{AutoEscape, Environment, Value, context, value::Serde};
+use minijinja::{AutoEscape, Environment, Value};
 use serde::Serialize;
+use weir_load::units::{milliseconds, percent, rounded};
 
-use super::{
-    ComparisonRecord,
-    chart::{ChartError, Drawn, Plot, Size, draw, token_css},
-    headline::{configuration, headline, tiles},
-    plots::plots,
-};
-use crate::{
-    results::{FolderError, RunFolder, RunRecord},
-    text::shortened,
-};
-use weir_load::{
-    summary::Summary,
-    units::{milliseconds, percent, rounded},
-};
+use super::chart::{ChartError, Drawn, Plot, Size, draw};
+use crate::{results::FolderError, text::shortened};
 
 /// Characters of a path that stand beside the name of an endpoint; the whole is under the pointer.
 const PATH_WIDTH: usize = 44;
@@ -71,86 +60,6 @@ struct HoverSeries {
     unit: &'static str,
     /// Position, text of the horizontal value, vertical value.
     points: Vec<(f64, String, f64)>,
-}
-
-/// Makes the report of a run from its two JSON files.
-///
-/// # Errors
-///
-/// When a chart or the template cannot be rendered.
-pub fn render_page(record: &RunRecord, summary: &Summary) -> Result<String, PageError> {
-    let charts = charts(&plots(summary, &record.thresholds))?;
-    let title = match &record.topology {
-        Some(topology) => format!("{} · {}", summary.scenario, topology.name),
-        None => summary.scenario.clone(),
-    };
-    let scenario = serde_json::to_string_pretty(&record.scenario).unwrap_or_default();
-    let settings = record
-        .proxy_settings
-        .as_ref()
-        .and_then(|value| serde_json::to_string_pretty(value).ok());
-    let context = context! {
-        title,
-        record => Value::from(Serde(record)),
-        summary => Value::from(Serde(summary)),
-        charts => Value::from(Serde(&charts)),
-        headline => Value::from(Serde(&headline(record, summary))),
-        tiles => Value::from(Serde(&tiles(record, summary))),
-        configuration => Value::from(Serde(&configuration(record, summary))),
-        scenario,
-        settings,
-        tokens => token_css(),
-    };
-    Ok(environment()?
-        .get_template("report.html")?
-        .render(context)?)
-}
-
-/// Makes the report of a comparison over several runs.
-///
-/// # Errors
-///
-/// When a chart or the template cannot be rendered.
-pub(crate) fn render_comparison(
-    comparison: &ComparisonRecord,
-    plots: &[Plot],
-) -> Result<String, PageError> {
-    let charts = charts(plots)?;
-    let context = context! {
-        title => comparison.title.clone(),
-        comparison => Value::from(Serde(comparison)),
-        charts => Value::from(Serde(&charts)),
-        tokens => token_css(),
-    };
-    Ok(environment()?
-        .get_template("comparison.html")?
-        .render(context)?)
-}
-
-/// Makes a page of tiles, charts and tables.
-///
-/// # Errors
-///
-/// When a chart or the template cannot be rendered.
-pub(crate) fn render_sheet(sheet: &super::Sheet) -> Result<String, PageError> {
-    let charts = charts(&sheet.plots)?;
-    let context = context! {
-        title => sheet.title.clone(),
-        sheet => Value::from(Serde(sheet)),
-        charts => Value::from(Serde(&charts)),
-        tokens => token_css(),
-    };
-    Ok(environment()?.get_template("sheet.html")?.render(context)?)
-}
-
-/// Writes `report.html` into a run folder.
-///
-/// # Errors
-///
-/// When the folder is incomplete or the page cannot be rendered or written.
-pub fn write_page(folder: &RunFolder) -> Result<std::path::PathBuf, PageError> {
-    let (record, summary) = folder.load()?;
-    Ok(folder.write("report.html", &render_page(&record, &summary)?)?)
 }
 
 pub(super) fn charts(plots: &[Plot]) -> Result<Vec<Chart>, ChartError> {

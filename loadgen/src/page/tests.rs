@@ -5,6 +5,15 @@ use std::path::{Path, PathBuf};
 
 use hdrhistogram::Histogram;
 use serde_json::json;
+use weir_lab::{
+    provenance::{Commit, Provenance},
+    record::{BoundsRecord, Change, ContainersRecord, ReplicaRecord, TopologyRecord, TuningRecord},
+    sample::growth::Growth,
+};
+use weir_load::summary::{
+    Distributions, EndpointSummary, Failure, Interval, Latency, Model, ProcessSummary, Summary,
+    Validity, Verdict,
+};
 
 use super::*;
 use crate::{
@@ -19,15 +28,6 @@ use crate::{
         Overhead, OverheadRow, ProfileRecord, RunFolder, RunRecord, StageBreakdown, StageRow,
         now_utc,
     },
-};
-use weir_lab::{
-    provenance::{Commit, Provenance},
-    record::{BoundsRecord, Change, ContainersRecord, ReplicaRecord, TopologyRecord, TuningRecord},
-    sample::growth::Growth,
-};
-use weir_load::summary::{
-    Distributions, EndpointSummary, Failure, Interval, Latency, Model, ProcessSummary, Summary,
-    Validity, Verdict,
 };
 
 const SECONDS: u32 = 60;

@@ -8,6 +8,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use weir_lab::record::{TopologyRecord, TuningRecord};
+use weir_load::summary::Verdict;
 
 use super::model::Span;
 use crate::{
@@ -18,8 +20,6 @@ use crate::{
         sweep::{self, SweepRecord},
     },
 };
-use weir_lab::record::{TopologyRecord, TuningRecord};
-use weir_load::summary::Verdict;
 
 /// A folder that tells nothing.
 #[derive(Debug, thiserror::Error)]
@@ -393,9 +393,9 @@ fn costs_of(
 #[allow(clippy::unwrap_used)]
 mod tests {
     use serde_json::json;
+    use weir_lab::record::Change;
 
     use super::*;
-    use weir_lab::record::Change;
 
     #[test]
     fn limits_count_as_they_were_before_they_were_raised() {

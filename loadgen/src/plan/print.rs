@@ -1,8 +1,9 @@
 //! A plan for people: tables for the terminal, the same as Markdown.
 
+use weir_load::units::rounded;
+
 use super::{Plan, PlanRow};
 use crate::text::{plain_table, wrapped};
-use weir_load::units::rounded;
 
 const HEADER: [&str; 6] = [
     "demand",

@@ -7,10 +7,10 @@ use std::{
 };
 
 use serde::{Serialize, de::DeserializeOwned};
-
-use super::RunRecord;
 use weir_lab::provenance::Commit;
 use weir_load::summary::Summary;
+
+use super::RunRecord;
 
 const RUN: &str = "run.json";
 const SUMMARY: &str = "summary.json";

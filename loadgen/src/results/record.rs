@@ -2,12 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-use crate::{
-    compare::{Comparison, kept::KeptRun},
-    judge::{Row, Thresholds, bands::BandRow},
-    lint::Finding,
-};
 use weir_lab::{
     provenance::Provenance,
     record::{TopologyRecord, TuningRecord},
@@ -16,6 +10,12 @@ use weir_lab::{
 use weir_load::{
     shard::{MergeRecord, ShardRecord},
     summary::Summary,
+};
+
+use crate::{
+    compare::{Comparison, kept::KeptRun},
+    judge::{Row, Thresholds, bands::BandRow},
+    lint::Finding,
 };
 
 /// What `run.json` holds.

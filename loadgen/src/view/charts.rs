@@ -8,12 +8,12 @@ use ratatui::{
     text::{Line, Span},
     widgets::{Axis, Block, Chart, Dataset, GraphType},
 };
+use weir_load::units::milliseconds;
 
 use super::{
     ink::Ink,
     state::{Second, State},
 };
-use weir_load::units::milliseconds;
 
 pub(super) fn throughput(frame: &mut Frame<'_>, area: Rect, state: &State, ink: Ink) {
     let ok: Vec<_> = state

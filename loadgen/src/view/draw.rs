@@ -9,16 +9,16 @@ use ratatui::{
     text::{Line, Span},
     widgets::{LineGauge, Paragraph},
 };
+use weir_load::{
+    progress::Phase,
+    units::{milliseconds, percent},
+};
 
 use super::{
     charts::{self, clock},
     ink::Ink,
     state::{State, ms},
     tables,
-};
-use weir_load::{
-    progress::Phase,
-    units::{milliseconds, percent},
 };
 
 /// Below this width charts and tables stand on top of each other, and some are left out.
@@ -216,14 +216,14 @@ mod tests {
     use std::time::Duration;
 
     use ratatui::{Terminal, backend::TestBackend};
-
-    use super::*;
-    use crate::view::About;
     use weir_lab::sample::Usage;
     use weir_load::{
         progress::{EndpointTick, Tick},
         record::{Counts, FailureKind},
     };
+
+    use super::*;
+    use crate::view::About;
 
     fn tick(second: u64) -> Tick {
         let endpoint = |name: &str, requests| EndpointTick {

@@ -12,17 +12,17 @@ use std::{
 
 use parking_lot::Mutex;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use weir_lab::sample::Meter;
+use weir_load::{
+    progress::{Progress, Tick, Watched},
+    stop::StopToken,
+};
 
 use super::{
     draw::draw,
     ink::Ink,
     screen::{self, Screen},
     state::{About, State},
-};
-use weir_lab::sample::Meter;
-use weir_load::{
-    progress::{Progress, Tick, Watched},
-    stop::StopToken,
 };
 
 /// Time between two pictures.

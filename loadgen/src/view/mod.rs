@@ -18,16 +18,16 @@ use std::{
     sync::Arc,
 };
 
-pub use lines::LiveProgress;
-pub use state::About;
-
-use self::live::Live;
-use crate::text::wrapped;
 use weir_lab::stdio;
 use weir_load::{
     progress::{NoProgress, Progress},
     stop::StopToken,
 };
+
+use self::live::Live;
+use crate::text::wrapped;
+pub use lines::LiveProgress;
+pub use state::About;
 
 /// What a user wants to see while a run goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]

@@ -139,8 +139,9 @@ pub(super) fn ms(duration: Duration) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use weir_load::{progress::EndpointTick, record::FailureKind};
+
+    use super::*;
 
     fn tick(phase: Phase, second: u64) -> Tick {
         Tick {

@@ -5,9 +5,9 @@ use ratatui::{
     layout::{Constraint, Rect},
     widgets::{Block, Cell, Row, Table},
 };
+use weir_load::units::{milliseconds, percent};
 
 use super::{ink::Ink, state::State};
-use weir_load::units::{milliseconds, percent};
 
 /// Most lines of a table.
 const MOST_LINES: usize = 10;

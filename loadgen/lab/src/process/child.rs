@@ -14,10 +14,10 @@ use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
-
-use crate::error::TopologyError;
 use serde::Deserialize;
 use weir_load::stop::StopToken;
+
+use crate::error::TopologyError;
 
 /// Pause between two looks at a ports file or an exit status.
 const LOOK_EVERY: Duration = Duration::from_millis(10);

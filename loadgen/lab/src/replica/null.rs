@@ -18,12 +18,12 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
 };
+use weir_load::alarm::Alarms;
 
 use super::{
     listen::{self, Accepted},
     stats::Stats,
 };
-use weir_load::alarm::Alarms;
 
 const BUFFER: usize = 64 << 10;
 /// A head that is longer than this ends the connection.

@@ -19,6 +19,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
 };
+use weir_load::alarm::Alarms;
 
 use super::{
     bodies::{Bodies, Route, new_id, record_id, record_path, route},
@@ -28,7 +29,6 @@ use super::{
     stats::Stats,
     token::{LIFETIME_S, Tokens},
 };
-use weir_load::alarm::Alarms;
 
 /// Largest body that a request may have.
 const MAX_BODY: usize = 1 << 20;

@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
-use crate::host::process::{Detail, Reading, read};
 use weir_load::progress::Watched;
+
+use crate::host::process::{Detail, Reading, read};
 
 /// What a process uses right now.
 #[derive(Debug, Clone, PartialEq)]

@@ -12,14 +12,6 @@ mod select;
 mod tracker;
 pub mod verdict;
 
-pub use container::ContainerError;
-pub use figures::{Figure, SampleRecord, Sampled as SampledProcess};
-pub use growth::{GrowthEstimate, estimate_growth, estimate_growth_above};
-pub use meter::{Meter, Usage};
-pub use select::{NamePattern, SelectError, Selector};
-pub use tracker::{Track, Tracker};
-pub use verdict::{GrowthLimit, Leak, MemoryVerdict, judge_growth};
-
 use std::{
     io,
     sync::mpsc::{self, RecvTimeoutError, Sender},
@@ -27,8 +19,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::host::{Reading, busy::busy_s};
 use weir_load::{progress::Watched, summary::ProcessSummary};
+
+use crate::host::{Reading, busy::busy_s};
+pub use container::ContainerError;
+pub use figures::{Figure, SampleRecord, Sampled as SampledProcess};
+pub use growth::{GrowthEstimate, estimate_growth, estimate_growth_above};
+pub use meter::{Meter, Usage};
+pub use select::{NamePattern, SelectError, Selector};
+pub use tracker::{Track, Tracker};
+pub use verdict::{GrowthLimit, Leak, MemoryVerdict, judge_growth};
 
 /// What a finished sampler saw.
 #[derive(Debug, Clone, Default)]

@@ -2,13 +2,14 @@
 
 use std::time::Instant;
 
+use weir_load::progress::{Extent, Watched};
+
 use super::{
     SelectError, Selector,
     container::Container,
     select::{Found, NamePattern, by_pid, descendants},
 };
 use crate::host::{Detail, Reading, process::read};
-use weir_load::progress::{Extent, Watched};
 
 /// What a track is read from.
 #[derive(Debug, Clone)]

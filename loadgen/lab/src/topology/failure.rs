@@ -2,9 +2,10 @@
 
 use std::{net::SocketAddr, path::Path};
 
+use weir_load::stop::StopToken;
+
 use super::{Parts, READY_WITHIN, Topology, processes::Processes};
 use crate::{error::TopologyError, process::Child};
-use weir_load::stop::StopToken;
 
 impl Topology {
     /// Where a replica listens, by name (`replica-1`, …).

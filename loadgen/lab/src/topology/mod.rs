@@ -10,8 +10,6 @@ mod failure;
 mod processes;
 mod spec;
 
-pub use spec::{Kind, ReplicaSpec, TopologySpec};
-
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -19,6 +17,7 @@ use std::{
 };
 
 use weir_api::config::Config;
+use weir_load::{progress::Watched, stop::StopToken, target::Target};
 
 use self::{containers::Containers, processes::Processes};
 use crate::{
@@ -26,7 +25,7 @@ use crate::{
     record::{ReplicaRecord, TopologyRecord},
     tuning::AdminAt,
 };
-use weir_load::{progress::Watched, stop::StopToken, target::Target};
+pub use spec::{Kind, ReplicaSpec, TopologySpec};
 
 /// How long a process may take to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(20);

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use weir_load::{progress::Watched, stop::StopToken};
+
 use super::{Front, Places, READY_WITHIN, TopologySpec, find_weir, version_of};
 use crate::{
     error::TopologyError,
@@ -12,7 +14,6 @@ use crate::{
     proxies::derived::{self, Addresses},
     record::BoundsRecord,
 };
-use weir_load::{progress::Watched, stop::StopToken};
 
 /// Any free loopback port.
 const ANY_PORT: &str = "127.0.0.1:0";

@@ -7,12 +7,12 @@ use std::{
 };
 
 use serde::Deserialize;
+use weir_load::units::{format_duration, parse_duration};
 
 use crate::{
     error::TopologyError,
     process::{Bounds, confine::BoundsTable},
 };
-use weir_load::units::{format_duration, parse_duration};
 
 /// Where named topologies are.
 const FOLDER: &str = "config/topologies";

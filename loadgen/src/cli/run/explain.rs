@@ -4,13 +4,13 @@ use std::path::Path;
 
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use serde::Serialize;
-
-use crate::cli::environment::Taken;
 use weir_load::{
     scenario::{Explained, FOLDER, Load, Overrides, Scenario, ScenarioError, Setting},
     schedule::{ArrivalPacer, Pacer as _},
     units::format_duration,
 };
+
+use crate::cli::environment::Taken;
 
 /// Arrivals that are counted one by one; of more, the expected number is told.
 const MOST_COUNTED: f64 = 5e6;

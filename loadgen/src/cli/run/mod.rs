@@ -11,14 +11,6 @@ use std::{
 };
 
 use anyhow::Context as _;
-
-use self::{explain::Explanation, series::Series};
-use crate::{
-    cli::{drive::Printing, environment::Taken},
-    exit::{Exit, Usage},
-    measure::{Order, Subject, setup_args::EngineName},
-    view,
-};
 use weir_lab::{stdio, topology::TopologySpec};
 use weir_load::{
     run::RunOptions,
@@ -27,6 +19,14 @@ use weir_load::{
     stop::StopToken,
     target::Target,
     units::{Rate, parse_duration},
+};
+
+use self::{explain::Explanation, series::Series};
+use crate::{
+    cli::{drive::Printing, environment::Taken},
+    exit::{Exit, Usage},
+    measure::{Order, Subject, setup_args::EngineName},
+    view,
 };
 
 /// Arguments of `weir-bench run`.

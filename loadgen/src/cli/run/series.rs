@@ -2,12 +2,13 @@
 
 use std::{path::Path, process::ExitCode};
 
-use crate::exit::{Exit, Usage};
 use weir_lab::stdio;
 use weir_load::{
     scenario::{FOLDER, Load, Overrides, Scenario, ScenarioError, Setting},
     stop::StopToken,
 };
+
+use crate::exit::{Exit, Usage};
 
 /// One scenario, or several.
 pub(super) struct Series {

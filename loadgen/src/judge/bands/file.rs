@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, path::Path};
 
 use serde::Deserialize;
-
-use super::{Bands, ByLoad, Limits};
 use weir_load::{
     config_file::{ConfigError, ConfigText},
     scenario::locate::Step,
     slo::{Metric, Statistic, Time, Unit},
 };
+
+use super::{Bands, ByLoad, Limits};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -14,14 +14,14 @@ use std::path::Path;
 
 use comfy_table::{Cell, CellAlignment, Color, Table};
 use serde::{Deserialize, Serialize};
-
-use crate::text::plain_table;
 use weir_lab::sample::growth::Growth;
 use weir_load::{
     config_file::ConfigError,
     summary::{Latency, ProcessSummary, Summary},
     units::{milliseconds, percent, rounded},
 };
+
+use crate::text::plain_table;
 
 /// Where the bands are when no file is named.
 const DEFAULT_FILE: &str = "config/bands.toml";

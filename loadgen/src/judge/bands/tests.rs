@@ -1,8 +1,9 @@
 //! Every figure falls into one band, and the documented ones are the documented ones.
 
+use weir_load::config_file::ConfigText;
+
 use super::*;
 use crate::judge::tests::good_summary;
-use weir_load::config_file::ConfigText;
 
 fn band_of(rows: &[BandRow], metric: &str) -> (Band, String) {
     let row = rows.iter().find(|row| row.metric == metric).unwrap();

@@ -14,10 +14,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use self::{annotations::annotations, junit::junit, markdown::markdown};
-use super::{Gate, Row, Status};
 use weir_lab::stdio;
 use weir_load::summary::{Summary, Validity, Verdict};
+
+pub use self::{annotations::annotations, junit::junit, markdown::markdown};
+use super::{Gate, Row, Status};
 
 /// Where GitHub Actions says that a step's summary goes.
 const STEP_SUMMARY: &str = "GITHUB_STEP_SUMMARY";

@@ -4,15 +4,16 @@ pub(crate) mod table;
 
 use std::{fs, path::Path, time::Instant};
 
+use weir_lab::sample::{
+    Leak, SampleRecord, Track,
+    figures::{Points, Sampled, cpu, points},
+};
+
 use crate::page::{
     PageError,
     chart::{Axis, Ink, Plot, Series, Shape, Size, draw},
     document::{Document, Part, Tone},
     sample::table::{growth_line, label, quantity, signed},
-};
-use weir_lab::sample::{
-    Leak, SampleRecord, Track,
-    figures::{Points, Sampled, cpu, points},
 };
 
 /// Bytes in a megabyte.

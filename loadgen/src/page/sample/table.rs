@@ -3,13 +3,13 @@
 use std::io;
 
 use comfy_table::{Cell, CellAlignment, Table};
-
-use crate::text::{plain_table, wrapped};
 use weir_lab::{
     host::Reading,
     sample::{Figure, SampleRecord, Track, figures::Sampled},
     stdio,
 };
+
+use crate::text::{plain_table, wrapped};
 
 /// Bytes in a megabyte.
 const MB: f64 = 1e6;

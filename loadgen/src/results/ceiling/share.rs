@@ -1,7 +1,8 @@
 //! How near to its own ceiling a run brought the generator.
 
-use super::{Way, ceiling};
 use weir_load::summary::{Summary, Verdict};
+
+use super::{Way, ceiling};
 
 /// Share of the ceiling that deserves a warning.
 const NEAR: f64 = 0.5;
@@ -54,8 +55,9 @@ pub fn describe(summary: &Summary) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::*;
     use weir_load::scenario::Engine;
+
+    use super::*;
 
     fn summary(requests: u64) -> Summary {
         let json = serde_json::json!({

@@ -7,9 +7,9 @@ use std::{
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
+use weir_lab::host::machine::Machine;
 
 use super::Way;
-use weir_lab::host::machine::Machine;
 
 /// Where a calibration is kept, relative to the working directory.
 pub const FILE: &str = "results/calibration.json";

@@ -4,12 +4,12 @@
 use std::fmt;
 
 use serde::Serialize;
+use weir_load::slo::{Metric, Relation, Rule, Statistic, Time};
 
 use super::super::tuning::{
     claim::Condition,
     workload::{Measures, Workload},
 };
-use weir_load::slo::{Metric, Relation, Rule, Statistic, Time};
 
 /// One demand on a trial.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,6 +1,7 @@
 //! The result as one HTML page.
 
 use serde_json::Value;
+use weir_lab::provenance::Provenance;
 
 use super::{record::Report, tournament::Entrant};
 use crate::{
@@ -16,7 +17,6 @@ use crate::{
         print::{number, percent, range},
     },
 };
-use weir_lab::provenance::Provenance;
 
 /// Candidates that are drawn: those that came farthest.
 const DRAWN: usize = 5;

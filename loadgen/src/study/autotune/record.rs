@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::Value;
+use weir_lab::host::machine::Machine;
 
 use super::{objective::Objective, space::Candidate, tournament::Entrant};
 use crate::{
@@ -11,7 +12,6 @@ use crate::{
         tuning::workload::Measures,
     },
 };
-use weir_lab::host::machine::Machine;
 
 /// Pairs of the proof.
 pub(crate) const PROOF: usize = 6;

@@ -5,10 +5,10 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
+use weir_load::units::Rate;
 
 use super::driver::{Driver, Order};
 use crate::study::versus::{report::number, upstreams::Upstreams};
-use weir_load::units::Rate;
 
 /// Time that each answer of the server takes.
 const DELAY: Duration = Duration::from_millis(20);

@@ -10,11 +10,11 @@ use std::{
 use anyhow::{Context, bail};
 use nix::sys::resource::{UsageWho, getrusage};
 use serde::Serialize;
+use weir_lab::process::owned::{find, pinned};
+use weir_load::units::Rate;
 
 use super::{inner::Flat, locust::Locust};
 use crate::{results::ceiling::Way, study::versus::wrk::Wrk};
-use weir_lab::process::owned::{find, pinned};
-use weir_load::units::Rate;
 
 /// A generator.
 #[derive(Debug, Clone)]

@@ -10,6 +10,11 @@ use anyhow::{Context, anyhow};
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
+use weir_lab::{
+    host::machine::{Cores, Machine},
+    stdio,
+};
+use weir_load::{scenario::Engine, units::Rate};
 
 use super::{
     agreement::Agreement,
@@ -26,11 +31,6 @@ use crate::{
         wrk::Wrk,
     },
 };
-use weir_lab::{
-    host::machine::{Cores, Machine},
-    stdio,
-};
-use weir_load::{scenario::Engine, units::Rate};
 
 /// Compare load generators: the wire and session engines, wrk, and those of hey, h2load and Locust
 /// that are installed.

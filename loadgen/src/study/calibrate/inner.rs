@@ -4,8 +4,6 @@ use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
-
-use crate::results::ceiling::Way;
 use weir_load::{
     progress::NoProgress,
     run::{self, RunOptions},
@@ -14,6 +12,8 @@ use weir_load::{
     target::Target,
     units::Rate,
 };
+
+use crate::results::ceiling::Way;
 
 /// What one run gave.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -6,9 +6,9 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use weir_lab::process::owned::find;
 
 use super::inner::Flat;
-use weir_lab::process::owned::find;
 
 /// Users without a pause between requests.
 const LOCUSTFILE: &str = "\

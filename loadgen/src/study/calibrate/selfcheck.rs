@@ -5,13 +5,6 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use serde::Serialize;
-
-use super::engines::until_interrupted;
-use crate::{
-    exit::{Exit, Usage},
-    results::ceiling::{Way, share},
-    study::versus::upstreams::{Source, Upstreams},
-};
 use weir_lab::{
     host::machine::{Cores, Machine},
     sample::{Sampler, estimate_growth},
@@ -25,6 +18,13 @@ use weir_load::{
     summary::{Summary, Verdict},
     target::Target,
     units::{Rate, format_duration, parse_duration},
+};
+
+use super::engines::until_interrupted;
+use crate::{
+    exit::{Exit, Usage},
+    results::ceiling::{Way, share},
+    study::versus::upstreams::{Source, Upstreams},
 };
 
 /// Time between two looks at the generator's memory: some 600 looks, which are kept, within these bounds.

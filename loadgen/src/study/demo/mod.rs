@@ -10,6 +10,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use weir_lab::{
+    error::TopologyError,
+    provenance::{Commit, Provenance},
+    stdio,
+    topology::TopologySpec,
+};
+use weir_load::{
+    scenario::{Overrides, Scenario},
+    stop::StopToken,
+};
+
 use crate::{
     exit::Usage,
     judge::{Gate, Thresholds},
@@ -21,16 +32,6 @@ use crate::{
     results::{RunFolder, now_utc, write_latest},
     study::scaling::{ScalingPlan, measure_scaling},
     view::LiveProgress,
-};
-use weir_lab::{
-    error::TopologyError,
-    provenance::{Commit, Provenance},
-    stdio,
-    topology::TopologySpec,
-};
-use weir_load::{
-    scenario::{Overrides, Scenario},
-    stop::StopToken,
 };
 
 /// The documented profile, and the one that can reach the documented rate.

@@ -3,6 +3,8 @@
 use std::{io, time::Duration};
 
 use comfy_table::{Cell, CellAlignment};
+use weir_lab::{stdio, topology::TopologySpec};
+use weir_load::{summary::Verdict, units::milliseconds};
 
 use super::{Demonstration, LEAST_EFFICIENCY, Platform};
 use crate::{
@@ -13,8 +15,6 @@ use crate::{
     results::Overhead,
     text::{plain_table, wrapped},
 };
-use weir_lab::{stdio, topology::TopologySpec};
-use weir_load::{summary::Verdict, units::milliseconds};
 
 /// Before the first run.
 pub(super) fn opening(

@@ -7,7 +7,12 @@
 pub(crate) mod page;
 mod record;
 
-pub use record::{Added, Bounds, OverheadRecord, Pair};
+use weir_lab::{error::TopologyError, provenance::Provenance, topology::TopologySpec};
+use weir_load::{
+    scenario::Scenario,
+    stop::StopToken,
+    summary::{Latency, ProcessSummary, Reasons, Summary},
+};
 
 use crate::{
     exit::Usage,
@@ -17,12 +22,7 @@ use crate::{
     stats::estimate,
     view::lines_unless,
 };
-use weir_lab::{error::TopologyError, provenance::Provenance, topology::TopologySpec};
-use weir_load::{
-    scenario::Scenario,
-    stop::StopToken,
-    summary::{Latency, ProcessSummary, Reasons, Summary},
-};
+pub use record::{Added, Bounds, OverheadRecord, Pair};
 
 /// Seed of the resampling: the same pairs give the same interval.
 const SEED: u64 = 1;

@@ -1,10 +1,10 @@
 //! What `overhead.json` holds, and how a cost is held against its bound.
 
 use serde::{Deserialize, Serialize};
-
-use crate::judge::{Row, Status};
 use weir_lab::{provenance::Provenance, record::TopologyRecord};
 use weir_load::summary::Validity;
+
+use crate::judge::{Row, Status};
 
 /// What the proxy may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

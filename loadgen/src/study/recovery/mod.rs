@@ -16,18 +16,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-pub use record::{Bounds, Moments, RecoveryRecord, SecondOfFailures};
 use weir_api::config::Config;
-
-use crate::{
-    exit::Usage,
-    judge::gate,
-    measure::{
-        MeasureError, Setup,
-        side::{Side, run_watched},
-    },
-    results::now_utc,
-};
 use weir_lab::{
     error::TopologyError,
     provenance::Provenance,
@@ -40,6 +29,17 @@ use weir_load::{
     stop::StopToken,
     summary::Verdict,
 };
+
+use crate::{
+    exit::Usage,
+    judge::gate,
+    measure::{
+        MeasureError, Setup,
+        side::{Side, run_watched},
+    },
+    results::now_utc,
+};
+pub use record::{Bounds, Moments, RecoveryRecord, SecondOfFailures};
 
 /// Pause between two looks at the restarted replica: the resolution of "serves again".
 const PROBE_EVERY: Duration = Duration::from_millis(20);

@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
-
-use crate::judge::{Row, Status};
 use weir_lab::{provenance::Provenance, record::TopologyRecord};
 use weir_load::summary::{Failure, Latency, Summary, Validity};
+
+use crate::judge::{Row, Status};
 
 /// What is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -3,9 +3,9 @@
 use std::{net::SocketAddr, path::Path};
 
 use serde_json::{Value, json};
+use weir_lab::proxies::tuned::{self, RigSpec, UPSTREAM};
 
 use super::RigError;
-use weir_lab::proxies::tuned::{self, RigSpec, UPSTREAM};
 
 /// The settings that every trial starts from, as JSON: the documented ones, with the rate limit and
 /// compression off.

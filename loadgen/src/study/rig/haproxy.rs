@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use super::{Lab, RigError, until};
 use weir_lab::{
     process::{
         free_address,
@@ -14,6 +13,8 @@ use weir_lab::{
     },
     proxies::tuned,
 };
+
+use super::{Lab, RigError, until};
 
 const WITHIN: Duration = Duration::from_secs(15);
 

@@ -15,6 +15,7 @@ mod parts;
 use std::{net::SocketAddr, time::Duration};
 
 use serde_json::Value;
+use weir_lab::{error::TopologyError, host::CpuClock, proxies::tuned::RigSpec, tuning::Tuning};
 
 pub use self::{
     base::base_settings,
@@ -30,7 +31,6 @@ use self::{
     nginx::Nginx,
     parts::{Proxy, Replica},
 };
-use weir_lab::{error::TopologyError, host::CpuClock, proxies::tuned::RigSpec, tuning::Tuning};
 
 /// Time to live of an override: what a killed generator leaves behind ends after this.
 pub const OVERRIDE_TTL: Duration = Duration::from_secs(30);

@@ -13,8 +13,6 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::Value;
-
-use super::{Lab, RigError, base_settings, merge, servers_patch, until};
 use weir_lab::{
     process::{
         free_address,
@@ -22,6 +20,8 @@ use weir_lab::{
     },
     proxies::tuned::{self, RigSpec},
 };
+
+use super::{Lab, RigError, base_settings, merge, servers_patch, until};
 
 /// How long nginx may take to start or to reload.
 const WITHIN: Duration = Duration::from_secs(20);

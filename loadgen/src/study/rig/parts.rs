@@ -2,14 +2,15 @@
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
-use super::{Lab, RigError, haproxy::Haproxy, nginx::Nginx};
-use crate::study::rig::client::Connection;
 use weir_lab::{
     error::TopologyError,
     process::Child,
     proxies::tuned::{self, RigSpec},
     topology::find_weir,
 };
+
+use super::{Lab, RigError, haproxy::Haproxy, nginx::Nginx};
+use crate::study::rig::client::Connection;
 
 /// How long a child may take to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(20);

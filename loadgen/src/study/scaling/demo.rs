@@ -6,15 +6,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{
-    judge::Thresholds,
-    lint::Facts,
-    measure::{MeasureError, Setup, apply_tuning, places},
-    page::{ScalingPair, ScalingRecord},
-    results::{FolderError, RunFolder},
-    stats::student,
-    view::LiveProgress,
-};
 use weir_lab::{
     error::TopologyError,
     topology::{Topology, TopologySpec},
@@ -26,6 +17,16 @@ use weir_load::{
     stop::StopToken,
     summary::{Reasons, Validity, Verdict},
     target::Target,
+};
+
+use crate::{
+    judge::Thresholds,
+    lint::Facts,
+    measure::{MeasureError, Setup, apply_tuning, places},
+    page::{ScalingPair, ScalingRecord},
+    results::{FolderError, RunFolder},
+    stats::student,
+    view::LiveProgress,
 };
 
 /// Requests in flight for each slot of the larger topology: slots busy, and as many waiting again,

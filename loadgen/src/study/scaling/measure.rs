@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use weir_lab::{
+    host::CpuClock,
+    proxies::tuned::{Capacity, RigSpec},
+};
+
 use super::{
     super::{
         pairs::{Pair, Side, interleave},
@@ -15,10 +20,6 @@ use super::{
     report::replicas_text,
 };
 use crate::stats::{estimate, fit, log_ratio, usl};
-use weir_lab::{
-    host::CpuClock,
-    proxies::tuned::{Capacity, RigSpec},
-};
 
 /// Idle upstream connections of the rigs: more than are ever in flight, so that the limit of idle
 /// connections is not what is measured.

@@ -1,10 +1,10 @@
 //! The result, as `scaling.json` has it.
 
 use serde::Serialize;
+use weir_lab::{host::machine::Machine, proxies::tuned::Capacity};
 
 use super::super::{pairs::Pair, rig::ProxyKind};
 use crate::stats::Fit;
-use weir_lab::{host::machine::Machine, proxies::tuned::Capacity};
 
 /// Everything that was measured.
 #[derive(Debug, Clone, Serialize)]

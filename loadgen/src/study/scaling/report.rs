@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use weir_lab::provenance::Provenance;
+
 use super::{
     super::{
         rig::ProxyKind,
@@ -17,7 +19,6 @@ use crate::{
     },
     text::{plain_table, wrapped},
 };
-use weir_lab::provenance::Provenance;
 
 /// An interval of the efficiency whose ends are farther apart than this factor supports nothing.
 const TOO_WIDE: f64 = 1.5;

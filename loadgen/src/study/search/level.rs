@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::Over;
 use weir_load::{
     scenario::{Arrivals, Closed, Load, Open, Scenario, Stage, ThinkTime},
     units::Rate,
 };
+
+use super::Over;
 
 /// Lengths of a short run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,12 +11,13 @@ pub mod subject;
 
 use std::time::Duration;
 
+use weir_load::{summary::Verdict, units::percent};
+
 pub use self::{
     finder::{Bounds, Finder, Found, Limit, Purpose, Reading, Step},
     record::{Answer, FILE, Figures, Over, ProbeRecord, Procedure, SearchRecord, served, word},
 };
 use crate::{judge::Status, measure::Probed};
-use weir_load::{summary::Verdict, units::percent};
 
 /// Reads a probe: an invalid one says nothing about the target, whatever its figures; otherwise
 /// every rule must be met, and at least `least_served` of the intended requests answered well.

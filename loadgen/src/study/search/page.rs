@@ -1,11 +1,12 @@
 //! The page of a search: every probe as a mark, what it missed, and the answer.
 
+use weir_load::units::{milliseconds, percent, rounded};
+
 use super::record::{Over, ProbeRecord, SearchRecord};
 use crate::page::{
     Kind, Sheet, SheetTable,
     chart::{Axis, Ink, Plot, Point, Series, Shape},
 };
-use weir_load::units::{milliseconds, percent, rounded};
 
 /// The page of a search.
 pub(crate) fn sheet(record: &SearchRecord) -> Sheet {

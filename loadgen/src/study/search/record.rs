@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-use super::finder::{Found, Limit, Purpose, Reading};
 use weir_lab::{
     provenance::Provenance,
     record::{TopologyRecord, TuningRecord},
 };
 use weir_load::summary::{Summary, Verdict};
+
+use super::finder::{Found, Limit, Purpose, Reading};
 
 /// Name of the file in the folder of a search.
 pub const FILE: &str = "search.json";

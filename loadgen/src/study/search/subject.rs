@@ -3,19 +3,19 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-
-use crate::{
-    exit::Usage,
-    judge::Thresholds,
-    measure::{Keep, Order, Setup, Subject, setup_args::EngineName},
-    results::RunFolder,
-};
 use weir_lab::{provenance::Commit, topology::TopologySpec};
 use weir_load::{
     run::RunOptions,
     scenario::{Engine, Overrides, Scenario},
     stop::StopToken,
     target::Target,
+};
+
+use crate::{
+    exit::Usage,
+    judge::Thresholds,
+    measure::{Keep, Order, Setup, Subject, setup_args::EngineName},
+    results::RunFolder,
 };
 
 /// Arguments that say what is driven and where results go.

@@ -181,8 +181,9 @@ impl RawSuite {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::*;
     use weir_load::scenario::Load;
+
+    use super::*;
 
     #[test]
     fn the_suite_that_is_built_in_is_the_documented_one() {

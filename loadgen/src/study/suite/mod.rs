@@ -4,8 +4,8 @@ mod file;
 pub(crate) mod page;
 mod record;
 
-pub use file::{Suite, Test};
-pub use record::{SuiteRecord, TestRecord};
+use weir_lab::{error::TopologyError, provenance::Provenance};
+use weir_load::stop::StopToken;
 
 use crate::{
     judge::bands::Bands,
@@ -13,8 +13,8 @@ use crate::{
     results::{RunFolder, now_utc},
     view::lines_unless,
 };
-use weir_lab::{error::TopologyError, provenance::Provenance};
-use weir_load::stop::StopToken;
+pub use file::{Suite, Test};
+pub use record::{SuiteRecord, TestRecord};
 
 /// Runs every test of a suite; the summary of each goes to `folder`.
 ///

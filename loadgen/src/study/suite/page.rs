@@ -1,5 +1,10 @@
 //! The suite as tables and as a report.
 
+use weir_load::{
+    summary::{Latency, Verdict},
+    units::milliseconds,
+};
+
 use super::{SuiteRecord, TestRecord};
 use crate::{
     judge::bands::{Band, BandRow},
@@ -8,10 +13,6 @@ use crate::{
         chart::{Axis, Ink, Plot, Series, Shape},
         document::{Document, Part, Tone},
     },
-};
-use weir_load::{
-    summary::{Latency, Verdict},
-    units::milliseconds,
 };
 
 /// Names of the columns of [`cells`]; latencies are milliseconds.

@@ -1,14 +1,14 @@
 //! What `suite.json` holds.
 
 use serde::{Deserialize, Serialize};
+use weir_lab::{provenance::Provenance, record::TopologyRecord};
+use weir_load::summary::{Failure, Latency, Model, Summary, Validity, Verdict};
 
 use super::Test;
 use crate::{
     judge::bands::{BandRow, Bands},
     study::recovery::RecoveryRecord,
 };
-use weir_lab::{provenance::Provenance, record::TopologyRecord};
-use weir_load::summary::{Failure, Latency, Model, Summary, Validity, Verdict};
 
 /// What `suite.json` holds.
 #[derive(Debug, Clone, Serialize, Deserialize)]

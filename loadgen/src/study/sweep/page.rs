@@ -1,5 +1,10 @@
 //! The page of a sweep: throughput and latency by level, each run as a mark.
 
+use weir_load::{
+    summary::Verdict,
+    units::{milliseconds, percent, rounded},
+};
+
 use super::record::{LevelRecord, SweepRecord, SweepRun};
 use crate::{
     page::{
@@ -7,10 +12,6 @@ use crate::{
         chart::{Axis, Ink, Plot, Point, Series, Shape},
     },
     study::search::Over,
-};
-use weir_load::{
-    summary::Verdict,
-    units::{milliseconds, percent, rounded},
 };
 
 /// The page of a sweep.

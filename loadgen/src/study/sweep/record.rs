@@ -2,16 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-use crate::{
-    stats::{Point, fit},
-    study::search::{Figures, Over},
-};
 use weir_lab::{
     provenance::Provenance,
     record::{TopologyRecord, TuningRecord},
 };
 use weir_load::summary::Verdict;
+
+use crate::{
+    stats::{Point, fit},
+    study::search::{Figures, Over},
+};
 
 /// Name of the file in the folder of a sweep.
 pub const FILE: &str = "sweep.json";

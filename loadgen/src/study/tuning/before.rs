@@ -3,6 +3,9 @@
 
 use std::{path::Path, time::Duration};
 
+use weir_load::{scenario::Engine, units::format_duration};
+
+use super::workload::Span;
 use super::{
     plan::Plan,
     record::{Noise, PositiveControl, Preliminaries},
@@ -17,9 +20,6 @@ use crate::{
         rig::{Lab, Rig, RigError},
     },
 };
-use weir_load::{scenario::Engine, units::format_duration};
-
-use super::workload::Span;
 
 /// Time that a replica takes in these trials.
 const SERVICE: Duration = Duration::from_millis(10);

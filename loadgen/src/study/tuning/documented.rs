@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use weir_load::scenario::Scenario;
 
 use super::{limiter::Bucket, print::percent, record::Row};
 use crate::{
     judge::Thresholds,
     lint::{Facts, Finding, lint},
 };
-use weir_load::scenario::Scenario;
 
 /// The documented proxy, as far as a row is about it.
 const PROXY: &str = r#"

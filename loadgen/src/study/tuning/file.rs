@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use serde::Deserialize;
 use serde_json::Value;
+use weir_load::scenario::locate::{Step, display, line_column, offset_of, path_at};
 
 use super::{
     claim::{Claim, Condition},
@@ -14,7 +15,6 @@ use crate::study::{
     pairs::Direction,
     rig::{base::patch, base_settings},
 };
-use weir_load::scenario::locate::{Step, display, line_column, offset_of, path_at};
 
 /// Most claims of one file.
 const MOST_CLAIMS: usize = 64;

@@ -1,7 +1,7 @@
 //! Experiments: is a claim about a setting true on this machine?
 //!
-//! A [`claim`] is registered before it is tried ([`mod@file`]). A [`rig`] (stand-in replicas and one
-//! proxy) gets a [`workload`] in interleaved [`pairs`] of trials, of which the setting is the only
+//! A [`claim`] is registered before it is tried ([`mod@file`]). A [`rig`](super::rig) (stand-in replicas and one
+//! proxy) gets a [`workload`] in interleaved [`pairs`](super::pairs) of trials, of which the setting is the only
 //! difference; a pure function turns the evidence into a [`verdict`]. [`before`] any claim come the
 //! generator's ceiling, the noise of the machine and a slowdown that must be found.
 

@@ -1,5 +1,7 @@
 //! The result as one HTML page.
 
+use weir_lab::provenance::Provenance;
+
 use super::{
     plots::{noise_plot, pair_plots, search_plot, series_plot},
     print,
@@ -11,7 +13,6 @@ use crate::page::{
     PageError,
     document::{Document, Part, Tone},
 };
-use weir_lab::provenance::Provenance;
 
 /// Makes the page.
 ///

@@ -12,14 +12,14 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::{Value, json};
-
-use super::{record::RaiseCase, workload::Workload};
-use crate::study::rig::{Lab, Rig, RigError, until};
 use weir_lab::{
     proxies::tuned::RigSpec,
     tuning::{Tuning, settings_of},
 };
 use weir_load::stop::StopToken;
+
+use super::{record::RaiseCase, workload::Workload};
+use crate::study::rig::{Lab, Rig, RigError, until};
 
 /// Time to live while the endings are tried: short, so that a killed holder's raise ends soon.
 pub const SHORT_TTL: Duration = Duration::from_secs(2);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
+use weir_lab::host::machine::Machine;
 
 use super::{
     claim::Claim,
@@ -22,7 +23,6 @@ use crate::{
         rig::ProxyKind,
     },
 };
-use weir_lab::host::machine::Machine;
 
 /// The whole result.
 #[derive(Debug, Clone, Serialize)]

@@ -10,8 +10,6 @@ use std::{
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
-
-use crate::exit::Usage;
 use weir_lab::{
     host::probe,
     process::{
@@ -20,6 +18,8 @@ use weir_lab::{
     },
     proxies::compared::{self, Features},
 };
+
+use crate::exit::Usage;
 
 /// How long a proxy may take until it answers.
 const START_DEADLINE: Duration = Duration::from_secs(15);

@@ -9,9 +9,9 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 use anyhow::{Context, ensure};
 use serde::Serialize;
 use tokio::{net::TcpStream, task::JoinSet};
+use weir_lab::{host::probe, proxies::compared::Features};
 
 use super::contender::{Contender, Running};
-use weir_lab::{host::probe, proxies::compared::Features};
 
 /// Connections opened at the same time while the crowd builds up.
 const OPENING: usize = 32;

@@ -2,12 +2,12 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
-
-use super::{idle::IdleCost, measure::Turn, order::Spread, upstreams::Source};
 use weir_lab::{
     host::machine::{Cores, Machine},
     proxies::compared::Features,
 };
+
+use super::{idle::IdleCost, measure::Turn, order::Spread, upstreams::Source};
 
 /// Everything that was measured, and under which conditions.
 #[derive(Debug, Clone, Serialize)]

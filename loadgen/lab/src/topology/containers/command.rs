@@ -10,9 +10,9 @@ use nix::{
     unistd::Pid,
 };
 use tokio::time::{sleep, timeout};
+use weir_load::stop::StopToken;
 
 use crate::{error::TopologyError, tuning::runtime};
-use weir_load::stop::StopToken;
 
 /// The longest that an ordinary command may take.
 pub(super) const COMMAND_WITHIN: Duration = Duration::from_secs(60);

@@ -6,9 +6,10 @@ use std::{
     time::Duration,
 };
 
+use weir_load::stop::StopToken;
+
 use super::command::{docker, run};
 use crate::error::TopologyError;
-use weir_load::stop::StopToken;
 
 /// The longest that starting all containers may take, waiting for their health included.
 const UP_WITHIN: Duration = Duration::from_secs(120);

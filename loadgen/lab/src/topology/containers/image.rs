@@ -10,10 +10,10 @@ use std::{
 };
 
 use sha2::{Digest as _, Sha256};
+use weir_load::stop::StopToken;
 
 use super::command::{docker, run};
 use crate::{error::TopologyError, stdio};
-use weir_load::stop::StopToken;
 
 /// The base image, as docker/Dockerfile.prebuilt names it by default.
 const BASE: &str = "debian:bookworm-slim";

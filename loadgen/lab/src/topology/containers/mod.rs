@@ -27,6 +27,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use weir_load::{progress::Watched, stop::StopToken, units::format_duration};
+
 use self::{
     engine::{Engine, Up},
     image::Images,
@@ -43,7 +45,6 @@ use crate::{
     record::{BoundsRecord, ContainersRecord},
     tuning::{AdminAt, failed, runtime},
 };
-use weir_load::{progress::Watched, stop::StopToken, units::format_duration};
 
 /// Port of the stand-in, as docker/Dockerfile has it.
 const API_PORT: u16 = 8000;

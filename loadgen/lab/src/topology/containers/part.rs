@@ -9,10 +9,10 @@ use std::{
 };
 
 use serde_json::Value;
+use weir_load::stop::StopToken;
 
 use super::command::docker;
 use crate::error::TopologyError;
-use weir_load::stop::StopToken;
 
 /// Lines of a log that an error shows.
 const LAST_WORDS: &str = "8";

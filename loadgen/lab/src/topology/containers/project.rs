@@ -3,9 +3,10 @@
 
 use std::{collections::BTreeSet, io::Read as _, process::ExitCode, thread, time::Duration};
 
+use weir_load::stop::StopToken;
+
 use super::{command::docker, overlay::OWNER, owner::Owner, part::ids_of};
 use crate::{error::TopologyError, stdio};
-use weir_load::stop::StopToken;
 
 /// What a project of this program is called, before the numbers.
 const PREFIX: &str = "weir-bench-";

@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use weir_load::stop::StopToken;
+
 use super::{
     HEALTHY_WITHIN, LOOK_EVERY,
     keeper::Keeper,
@@ -14,7 +16,6 @@ use super::{
     project,
 };
 use crate::{error::TopologyError, stdio, topology::TopologySpec};
-use weir_load::stop::StopToken;
 
 /// Seconds that containers have between SIGTERM and SIGKILL. No request is in flight then.
 const STOP_WITHIN: &str = "10";

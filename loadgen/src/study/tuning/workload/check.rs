@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Span, Workload, poisson};
 use weir_load::units::format_duration;
+
+use super::{Span, Workload, poisson};
 
 /// Most requests in flight of smooth arrivals: client and upstream connections, and what chance adds,
 /// stay below the 1,024 connections of a trial's proxy.

@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use weir_lab::host::CpuClock;
+
 use super::{
     Trial,
     compress::summed_up,
@@ -18,7 +20,6 @@ use crate::study::rig::{
     Lab, Rig, RigError,
     client::{Asked, End},
 };
-use weir_lab::host::CpuClock;
 
 pub(super) const MEASURES: &[&str] = &[
     "p50_ms",

@@ -20,10 +20,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-use crate::study::rig::{FullQueue, Lab, Rig, RigError, servers_patch};
 use weir_lab::proxies::tuned::RigSpec;
 use weir_load::units::{Rate, format_duration, parse_duration};
+
+use crate::study::rig::{FullQueue, Lab, Rig, RigError, servers_patch};
 
 /// Figures of one trial, by name.
 pub type Measures = BTreeMap<String, f64>;

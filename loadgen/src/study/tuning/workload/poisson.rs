@@ -7,6 +7,11 @@ use std::{
 };
 
 use tokio::sync::mpsc::unbounded_channel;
+use weir_load::{
+    scenario::{Arrivals, Open, Stage},
+    schedule::{ArrivalPacer, Pacer as _},
+    units::Rate,
+};
 
 use super::{
     Trial,
@@ -15,11 +20,6 @@ use super::{
 use crate::study::rig::{
     Lab, Rig, RigError,
     client::{Asked, Connection},
-};
-use weir_load::{
-    scenario::{Arrivals, Open, Stage},
-    schedule::{ArrivalPacer, Pacer as _},
-    units::Rate,
 };
 
 pub(super) const MEASURES: &[&str] = &[

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use weir_load::units::parse_duration;
 
 use super::{Trial, tools::median_ms};
 use crate::study::rig::{
     FullQueue, Lab, Rig, RigError,
     client::{Asked, once},
 };
-use weir_load::units::parse_duration;
 
 pub(super) const MEASURES: &[&str] = &[
     "slowest_s",

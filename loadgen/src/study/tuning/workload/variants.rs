@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Span, Workload};
 use weir_load::units::{Rate, format_duration};
+
+use super::{Span, Workload};
 
 /// Relative slowdown of a positive control.
 const SLOWED: f64 = 0.08;
