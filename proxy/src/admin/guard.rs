@@ -29,11 +29,12 @@ use super::{
     answer::Failure,
     body, record,
     serve::{Connection, Phase},
+    share::share,
 };
 
 /// Most requests of settings and reports that are worked on at once, over TCP and over the Unix socket each.
 const AT_ONCE: usize = 64;
-/// Most streams of events at once, at each of both.
+/// Most streams of events at once, at each of both; fewer where descriptors are few.
 const STREAMS: usize = 32;
 /// Most drains and profiles at once, at each of both.
 const LASTING: usize = 16;
@@ -74,7 +75,7 @@ impl Budget {
     fn new() -> Self {
         Self {
             requests: Arc::new(Semaphore::new(AT_ONCE)),
-            streams: Arc::new(Semaphore::new(STREAMS)),
+            streams: Arc::new(Semaphore::new(share(STREAMS, 16))),
             lasting: Arc::new(Semaphore::new(LASTING)),
         }
     }

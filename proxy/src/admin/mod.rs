@@ -24,6 +24,7 @@ mod routes;
 mod serve;
 mod servers;
 mod settings;
+mod share;
 mod sockets;
 mod state;
 mod workers;

@@ -347,7 +347,7 @@ fn is_ours(field: Field<'_>, body: RequestBody) -> bool {
 fn is_strange(field: Field<'_>, trusted: bool) -> bool {
     matches!(field.id, Name::Other | Name::Forwarded)
         && client::is_claim(field.name)
-        && !(trusted && !field.name.contains(&b'_'))
+        && (!trusted || field.name.contains(&b'_'))
 }
 
 /// Fields that the client's `Connection` names; they are for this hop only. Those that the server

@@ -31,7 +31,6 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::{GracefulShutdown, Watcher},
 };
-use rustix::process::{Resource, getrlimit};
 use rustls::{ServerConfig, server::Acceptor};
 use socket2::SockRef;
 use tokio::{
@@ -48,7 +47,7 @@ use self::{
     connections::{Connections, Counted},
     stream::Told,
 };
-use super::{access::Peer, events::Streaming, sockets::Sockets};
+use super::{access::Peer, events::Streaming, share::share, sockets::Sockets};
 
 pub(super) use self::connection::{Connection, Phase};
 
@@ -77,8 +76,6 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 const BUSY: Duration = Duration::from_millis(2);
 /// After which time others are let in nevertheless.
 const BUSY_AT_MOST: Duration = Duration::from_secs(1);
-/// How few places a low limit on descriptors leaves.
-const LEAST: usize = 4;
 
 /// Serves an application until `shutdown` completes, then finishes what is in flight, for two seconds
 /// at most.
@@ -98,7 +95,10 @@ pub(super) async fn serve(
     let unix = unix.map(UnixListener::from_std).transpose()?;
     let tls = sockets.tls;
     let graceful = GracefulShutdown::new();
-    let (by_tcp, by_unix) = (places(TCP, 8), places(UNIX, 16));
+    let (by_tcp, by_unix) = (
+        Connections::new(share(TCP, 8)),
+        Connections::new(share(UNIX, 16)),
+    );
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut shutdown = std::pin::pin!(shutdown);
@@ -176,15 +176,6 @@ impl Pause {
         let since = *self.since.get_or_insert(now);
         now.duration_since(since) < BUSY_AT_MOST
     }
-}
-
-/// Places for at most so many connections, and for no more than one of so many descriptors that the process may have.
-fn places(most: usize, one_of: u64) -> Arc<Connections> {
-    let limit = getrlimit(Resource::Nofile).current;
-    let share = limit.map_or(most, |limit| {
-        usize::try_from(limit / one_of).unwrap_or(most)
-    });
-    Connections::new(most.min(share.max(LEAST)))
 }
 
 async fn accept_unix(listener: Option<&UnixListener>) -> io::Result<UnixStream> {

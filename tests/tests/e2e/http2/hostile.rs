@@ -10,6 +10,9 @@ use super::h2c;
 /// How long a small request may take beside an attack. Alone it takes a millisecond; machines are busy.
 const SOON: Duration = Duration::from_secs(2);
 
+/// What is sent the n-th time.
+type FramesOf = Box<dyn Fn(u32) -> Vec<u8>>;
+
 /// Sends `flood` again and again until the proxy ends the connection. Returns the code of its GOAWAY.
 async fn flood(weir: &Weir, first: &[u8], flood: impl Fn(u32) -> Vec<u8>) -> Option<u32> {
     let mut frames = Frames::open(weir.addr()).await;
@@ -45,7 +48,7 @@ async fn floods_of_frames_end_their_connection_alone() {
     let api = Origin::answering(Reply::text("hello")).await;
     let weir = h2c(&[&api]).start().await;
     let post = frame(HEADERS, END_HEADERS, 1, &ask("POST", "/", &[]));
-    let kinds: [(&str, Vec<u8>, Box<dyn Fn(u32) -> Vec<u8>>); 7] = [
+    let kinds: [(&str, Vec<u8>, FramesOf); 7] = [
         (
             "resets",
             vec![],
