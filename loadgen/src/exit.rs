@@ -52,7 +52,7 @@ impl From<Exit> for ExitCode {
 /// Marks an error as the user's input being wrong: exit code 2 instead of 1.
 ///
 /// ```
-/// use self::Usage;
+/// use weir_bench::exit::Usage;
 /// fn parse() -> anyhow::Result<()> {
 ///     Err(Usage::new("`--threads` must be at least 1").into())
 /// }

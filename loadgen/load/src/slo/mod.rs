@@ -14,13 +14,13 @@
 //! ```
 //!
 //! ```
-//! use crate::slo::{Rule, parse_list};
+//! use weir_load::slo::{Rule, parse_list};
 //! let rules = parse_list("p99 < 200ms, errors < 0.1%")?;
 //! assert_eq!(rules.len(), 2);
 //! assert!(rules[0].is_met(199.9) && !rules[0].is_met(200.0));
 //! let one: Rule = "login: service p99.9 <= 1.5s".parse()?;
 //! assert_eq!(one.to_string(), "login: service p99.9 <= 1.5s");
-//! # Ok::<(), self::SloError>(())
+//! # Ok::<(), weir_load::slo::SloError>(())
 //! ```
 
 pub mod figures;
