@@ -3,12 +3,12 @@
 //! pingora provides the runtime, and what listeners need for TLS. HTTP/1 is this crate's own from byte to byte, and so is
 //! what happens between a request and its answer (see `docs/decisions/0001-engine-on-pingora-core.md`):
 //!
-//! - [`conn`]: a client connection, from admission to close, and [`conn_http2`] if it speaks HTTP/2; [`linger`] closes it.
-//! - [`downstream`]: the interface a request is served through, and its HTTP/1 session.
-//! - [`request`] and [`call`]: one request, routed, limited, logged.
-//! - [`attempts`]: the tries at servers; [`upstream`]: connections to them.
-//! - [`streams`]: those of HTTP/2 connections; [`grpc`]: what gRPC needs of a proxy.
-//! - [`exchange`]: request and answer in both directions at once; [`wire`]: the bytes of a connection.
+//! - `conn`: a client connection, from admission to close, and `conn_http2` if it speaks HTTP/2; `linger` closes it.
+//! - `downstream`: the interface a request is served through, and its HTTP/1 session.
+//! - `request` and `call`: one request, routed, limited, logged.
+//! - `attempts`: the tries at servers; `upstream`: connections to them.
+//! - `streams`: those of HTTP/2 connections; `grpc`: what gRPC needs of a proxy.
+//! - `exchange`: request and answer in both directions at once; `wire`: the bytes of a connection.
 
 mod attempts;
 mod call;
