@@ -132,12 +132,17 @@ impl Cpu {
 
 /// Nobody is root, nothing is writable, and the documented limits are in force, in every container.
 pub(super) fn is_hardened(stack: &Stack, restart: Option<&str>) {
-    for (service, cpus, memory) in [("api", 1_000_000_000_u64, 2_u64 << 30), ("weir", 0, 0)] {
+    let limits = [
+        ("api", 1_000_000_000_u64, 2_u64 << 30),
+        ("weir", 0, 512 << 20),
+    ];
+    for (service, cpus, memory) in limits {
         for id in stack.ids(service) {
             let inspected: Value = serde_json::from_str(&docker(&["inspect", &id])).unwrap();
             let host = &inspected[0]["HostConfig"];
             assert_eq!(host["NanoCpus"], cpus, "{service}");
             assert_eq!(host["Memory"], memory, "{service}");
+            assert_eq!(host["PidsLimit"], 1024, "{service}");
             assert_eq!(host["ReadonlyRootfs"], true, "{service}");
             assert_eq!(host["Privileged"], false, "{service}");
             let policy = host["RestartPolicy"]["Name"].as_str();
