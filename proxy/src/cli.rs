@@ -5,12 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+use crate::exit::EXIT_USAGE;
 use crate::output;
-
-/// Usage, or a configuration that cannot be used.
-pub(crate) const EXIT_USAGE: u8 = 2;
-/// Something failed at run time.
-pub(crate) const EXIT_FAILED: u8 = 1;
 
 /// A reverse-proxy load balancer that can be tuned while it runs.
 #[derive(Debug, Parser)]

@@ -6,7 +6,7 @@ use clap::Args;
 use comfy_table::{ContentArrangement, Table as Grid, presets};
 use weir_api::schema::{FILE, Purpose, json_schema, reference};
 
-use crate::cli::EXIT_USAGE;
+use crate::exit::EXIT_USAGE;
 use crate::output;
 
 #[derive(Debug, Args)]

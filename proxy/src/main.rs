@@ -4,6 +4,7 @@
 
 mod cli;
 mod ctl;
+mod exit;
 mod explain;
 mod output;
 mod reload;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use weir_api::text::{printable, printable_json, printable_lines};
 
-use crate::cli::EXIT_FAILED;
+use crate::exit::EXIT_FAILED;
 
 /// What became of something that was printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

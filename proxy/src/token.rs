@@ -10,7 +10,7 @@ use clap::{Subcommand, ValueEnum};
 use weir_api::endpoints::Scope;
 use weir_proxy::admin::{TOKEN_NAME_ALLOWED, generate_token, is_token_name};
 
-use crate::cli::{EXIT_FAILED, EXIT_USAGE};
+use crate::exit::{EXIT_FAILED, EXIT_USAGE};
 use crate::output;
 
 #[derive(Debug, Subcommand)]

@@ -217,7 +217,7 @@ async fn server(nodes: &Nodes, command: ServerCommand) -> Result<ExitCode, Fault
             };
             let code = nodes.change(&how.terms(), drain, told).await?;
             Ok(if remain {
-                ExitCode::from(crate::cli::EXIT_FAILED)
+                ExitCode::from(crate::exit::EXIT_FAILED)
             } else {
                 code
             })

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use weir_api::client::{AdminClient, ClientError, Credentials, Node, Terms};
 
 use super::args::CtlArgs;
-use crate::cli::{EXIT_FAILED, EXIT_USAGE};
+use crate::exit::{EXIT_FAILED, EXIT_USAGE};
 use crate::output::{complain, print, print_json};
 
 const USUAL: &str = "127.0.0.1:9900";

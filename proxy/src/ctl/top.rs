@@ -19,7 +19,7 @@ use serde_json::Value;
 use weir_api::{admin::Moment, client::AdminClient, text::printable};
 
 use super::nodes::{Fault, Nodes};
-use crate::cli::EXIT_FAILED;
+use crate::exit::EXIT_FAILED;
 use crate::output::print;
 
 /// Time between two looks.

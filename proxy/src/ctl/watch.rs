@@ -12,7 +12,7 @@ use super::{
     nodes::{Fault, Nodes},
     show::brief,
 };
-use crate::cli::EXIT_FAILED;
+use crate::exit::EXIT_FAILED;
 use crate::output::{Printed, complain, print_json, print_line};
 
 /// Prints the events of every node until it is interrupted (exit code 0) or all of them are gone (1).

@@ -20,7 +20,8 @@ use weir_proxy::tls::Credentials;
 
 use self::open::{Opened, Ready};
 use self::signals::Signals;
-use crate::cli::{EXIT_FAILED, EXIT_USAGE, RunArgs};
+use crate::cli::RunArgs;
+use crate::exit::{EXIT_FAILED, EXIT_USAGE};
 
 /// Runs until a signal; the exit code says how it went.
 pub(crate) fn run(args: &RunArgs) -> ExitCode {

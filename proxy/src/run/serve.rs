@@ -19,7 +19,8 @@ use super::files::{self, remove_pid_file};
 use super::open::Ready;
 use super::signals::{Event, Signals};
 use super::upgrade;
-use crate::cli::{EXIT_FAILED, RunArgs};
+use crate::cli::RunArgs;
+use crate::exit::EXIT_FAILED;
 use crate::reload::Reloader;
 
 /// Pause between two attempts to take the clients back.
